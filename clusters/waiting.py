@@ -58,7 +58,9 @@ def poll_until(
     except tenacity.RetryError as exc:
         seen = exc.last_attempt.result()
         waited_s = time.monotonic() - started_s
-        raise DeadlineExceededError(f"waited {waited_s:.1f} s for {awaited}; last seen: {seen!r}") from None
+        raise DeadlineExceededError(
+            f"waited {waited_s:.1f} s for {awaited}; last seen: {seen!r}"
+        ) from None
 
 
 def pause(seconds: float) -> None:

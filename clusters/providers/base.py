@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -29,6 +29,52 @@ class AgentStatus:
     frozen: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSpec:
+    """What `up` was asked for. `replica_nodes` places replica i on node index replica_nodes[i].
+
+    An ephemeral cluster (made by `run` without --name) goes away with the process `owner_pid`.
+    """
+
+    provider: str = "twin"
+    name: str = "default"
+    nodes: int = 4
+    pods_per_node: int = 1
+    dns_replicas: int = 3
+    dialect: str = "static"
+    family: str = "ipv4"
+    replica_nodes: tuple[int, ...] | None = None
+    rp_filter: int = 1
+    owner_pid: int | None = None  # None: stays until `down`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSummary:
+    """One line of `graymesh list clusters`."""
+
+    provider: str
+    name: str
+    nodes: int
+    replicas: int
+    holder_pid: int | None = None
+
+
+class Provider(Protocol):
+    """Makes, finds and removes clusters."""
+
+    def up(self, spec: ClusterSpec, *, progress: Callable[[str], None]) -> None:
+        """Make the cluster and return when it is measured ready. Raises UsageError, SetupError; nothing is left then."""
+
+    def open(self, name: str) -> Cluster:
+        """A handle on a running cluster. Raises UsageError where no such cluster exists."""
+
+    def down(self, name: str) -> None:
+        """Remove the cluster, half-made ones too. Raises UsageError where no such cluster exists."""
+
+    def list(self) -> tuple[ClusterSummary, ...]:
+        """Clusters of this provider that the caller may use, rediscovered from the kernel or API."""
+
+
 @runtime_checkable
 class Cluster(Protocol):
     """A handle on a running cluster. `place` is a node, pod or replica name."""
@@ -45,7 +91,9 @@ class Cluster(Protocol):
     def leases(self) -> tuple[Lease, ...]:
         """What every node has published about itself."""
 
-    def run(self, place: str, argv: Sequence[str], *, timeout_s: float = 10.0, stdin: str = "") -> Completed:
+    def run(
+        self, place: str, argv: Sequence[str], *, timeout_s: float = 10.0, stdin: str = ""
+    ) -> Completed:
         """Run a command in that network namespace (and the node's own /run). Raises ExecTransportError."""
 
     def close(self) -> None:
