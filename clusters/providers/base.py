@@ -139,7 +139,7 @@ class ReplicaControl(Protocol):
     """DNS replicas that can be stopped, muted and started."""
 
     def replica_mode(self, replica: str) -> str:
-        """ "serving", "mute" (process up, no answers) or "stopped" (port closed), read back from the process."""
+        """One of "serving", "mute" (process up, no answers) or "stopped" (port closed), read back from the process."""
 
     def set_replica_mode(self, replica: str, mode: str) -> None:
         """Bring the replica to that mode; the endpoint stays published. Idempotent."""
