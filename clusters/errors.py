@@ -3,9 +3,11 @@
 GraymeshError
 ├── UsageError              2   a flag, name or value that cannot be right
 ├── MeasureError            3   nothing, or not enough, could be measured
+│   └── MalformedMessageError 3 the kernel's answer could not be decoded
 ├── SetupError              4   the environment cannot do it
 │   ├── ClusterBusyError    4   another run holds the cluster
 │   ├── ClusterGoneError    4   the cluster vanished while in use
+│   ├── KernelRefusedError  4   the kernel answered a netlink request with an error
 │   └── ControlFailedError  4   unhealthy before anything was injected
 ├── ExecTransportError      4   a command could not be started (its exit status is not an error)
 ├── DeadlineExceededError   4   a wait ended; says what was awaited and what was last seen
@@ -37,6 +39,10 @@ class MeasureError(GraymeshError):
     exit_code = 3
 
 
+class MalformedMessageError(MeasureError):
+    """Bytes from the kernel that do not parse; the text says which message and where."""
+
+
 class SetupError(GraymeshError):
     """The environment could not be brought to the wanted state."""
 
@@ -47,6 +53,14 @@ class ClusterBusyError(SetupError):
 
 class ClusterGoneError(SetupError):
     """The cluster, or one of its parts, vanished while it was in use."""
+
+
+class KernelRefusedError(SetupError):
+    """The kernel answered a netlink request with an error; `code` is its errno."""
+
+    def __init__(self, text: str, *, code: int) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class ControlFailedError(SetupError):
