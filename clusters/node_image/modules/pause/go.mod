@@ -1,0 +1,3 @@
+module graymesh/node-image/pause
+
+go 1.25.0
