@@ -28,6 +28,7 @@ _SOL_NETLINK: Final = 270
 _NETLINK_CAP_ACK: Final = 10  # refusals do not carry the request back
 _NETLINK_GET_STRICT_CHK: Final = 12  # dumps obey the filters in the request
 _ERROR: Final = struct.Struct("=i")
+_DONE: Final = struct.Struct("=IHHIIi")  # the message that ends a dump, with its errno
 
 
 class Netlink:
@@ -95,16 +96,56 @@ class Netlink:
             if code:
                 raise KernelRefusedError(
                     f"{doing}: the kernel refused request {position + 1} of {len(requests)}: "
-                    f"{errno.errorcode.get(code, code)} ({os.strerror(code)})",
+                    f"{_meaning(code)}",
                     code=code,
                 )
+
+    def dump(self, request: bytes) -> list[bytes]:
+        """All buffers of the kernel's answer to one dump request, to be decoded by clusters.netlink.decode.
+
+        Raises KernelRefusedError, OSError; the socket is unfit for further use after the latter.
+        """
+        sequence = self._ask(request)
+        buffers = []
+        while True:
+            data = self._answer(sequence)
+            buffers.append(data)
+            if len(data) < _DONE.size:
+                raise KernelRefusedError("a dump ended without its end mark", code=errno.EBADMSG)
+            length, kind, _, numbered, _, code = _DONE.unpack_from(data, len(data) - _DONE.size)
+            if (length, kind, numbered) == (_DONE.size, codec.NLMSG_DONE, sequence):
+                _refuse("dump", -code)
+                return buffers
+
+    def get(self, request: bytes) -> bytes:
+        """The one message that answers a request for one object. Raises KernelRefusedError, OSError."""
+        return self._answer(self._ask(request))
+
+    def receive(self) -> bytes:
+        """The next buffer of events; waits for one. Raises OSError (ENOBUFS: events were lost)."""
+        return self._socket.recv(_RECEIVE_BYTES)
+
+    def _ask(self, request: bytes) -> int:
+        self._sequence += 1
+        self._socket.send(_numbered([request], self._sequence, acknowledged=False))
+        return self._sequence
+
+    def _answer(self, sequence: int) -> bytes:
+        while True:
+            data = self._socket.recv(_RECEIVE_BYTES)
+            _, kind, _, numbered, _ = codec.HEADER.unpack_from(data)
+            if numbered != sequence:
+                continue  # an event, or what is left of a request that was given up
+            if kind == codec.NLMSG_ERROR:
+                _refuse("request", -_ERROR.unpack_from(data, 16)[0])
+            return data
 
     def _exchange(self, requests: Sequence[bytes]) -> list[int]:
         # Only refusals and the last request are answered: the kernel works a send off in order before
         # sendmsg returns (netlink_rcv_skb), so the last answer is the proof for all.
         first = self._sequence + 1
         last = self._sequence = self._sequence + len(requests)
-        self._socket.send(_numbered(requests, first))
+        self._socket.send(_numbered(requests, first, acknowledged=True))
         codes = [0] * len(requests)
         while True:
             data = self._socket.recv(_RECEIVE_BYTES)
@@ -129,8 +170,20 @@ def _chunks(requests: Sequence[bytes]) -> Iterator[list[bytes]]:
         yield chunk
 
 
-def _numbered(requests: Sequence[bytes], first: int) -> bytearray:
-    """The requests in one buffer, each with its sequence number, the last one asking for an answer."""
+def _refuse(what: str, code: int) -> None:
+    if code:
+        raise KernelRefusedError(
+            f"the kernel refused a netlink {what}: {_meaning(code)}",
+            code=code,
+        )
+
+
+def _meaning(code: int) -> str:
+    return f"{errno.errorcode.get(code, code)} ({os.strerror(code)})"
+
+
+def _numbered(requests: Sequence[bytes], first: int, *, acknowledged: bool) -> bytearray:
+    """The requests in one buffer, each with its sequence number; the last one may ask for an answer."""
     buffer = bytearray()
     flags_at = 0
     for sequence, request in enumerate(requests, first):
@@ -138,6 +191,7 @@ def _numbered(requests: Sequence[bytes], first: int) -> bytearray:
         buffer += request
         buffer += bytes(-len(buffer) % 4)
         struct.pack_into("=I", buffer, flags_at + 2, sequence)
-    (flags,) = struct.unpack_from("=H", buffer, flags_at)
-    struct.pack_into("=H", buffer, flags_at, flags | codec.NLM_F_ACK)
+    if acknowledged:
+        (flags,) = struct.unpack_from("=H", buffer, flags_at)
+        struct.pack_into("=H", buffer, flags_at, flags | codec.NLM_F_ACK)
     return buffer

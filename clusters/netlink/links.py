@@ -88,7 +88,11 @@ def veth(near: Device, far: Device) -> bytes:
 def bridge(
     device: Device, *, multicast_snooping: bool = True, nf_call_iptables: bool | None = None
 ) -> bytes:
-    """A bridge without spanning tree. `nf_call_iptables` needs br_netfilter; None leaves the namespace's own."""
+    """A bridge without spanning tree.
+
+    Its MTU follows its smallest port, whatever is given here, until `set_link` sets it (net/bridge/br_if.c).
+    `nf_call_iptables` needs br_netfilter; None leaves the namespace's own setting.
+    """
     data = [
         codec.u32(_IFLA_BR_STP_STATE, 0),
         codec.u8(_IFLA_BR_MCAST_SNOOPING, multicast_snooping),
@@ -101,7 +105,10 @@ def bridge(
 def vxlan(
     device: Device, *, vni: int, port: int, local: str, lower: int, learning: bool = False
 ) -> bytes:
-    """A VXLAN device that sends from the address `local` through the device with index `lower`."""
+    """A VXLAN device that sends from the address `local` through the device with index `lower`.
+
+    The kernel lowers an MTU above the lower device's by the 50 (IPv6: 70) bytes of encapsulation.
+    """
     family, packed = codec.packed_ip(local)
     local_kind = IFLA_VXLAN_LOCAL6 if family == _AF_INET6 else IFLA_VXLAN_LOCAL
     return _created(
