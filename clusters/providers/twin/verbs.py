@@ -1,0 +1,154 @@
+"""What clients can ask a twin's holder for, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from clusters.errors import ClusterGoneError, GraymeshError, SetupError, UsageError
+from clusters.providers.twin.loop import Loop
+from clusters.providers.twin.messages import inventory_json, leases_json
+from clusters.providers.twin.server import Args, Later, Reply, Verb
+from clusters.providers.twin.twin import Twin
+from clusters.providers.twin.wire import FDS_PER_MESSAGE
+
+
+def verbs(twin: Twin, loop: Loop) -> Mapping[str, Verb]:
+    """Every verb, bound to this twin."""
+    asked = _Asked(twin, loop)
+    return {
+        "hello": asked.hello,
+        "summary": asked.summary,
+        "inventory": asked.inventory,
+        "places": asked.places,
+        "leases": asked.leases,
+        "boot_id": asked.boot_id,
+        "agents": asked.agents,
+        "agent_log": asked.agent_log,
+        "freeze_agent": asked.freeze_agent,
+        "thaw_agent": asked.thaw_agent,
+        "renew_vtep": asked.renew_vtep,
+        "restart_agent": asked.restart_agent,
+        "restart_node": asked.restart_node,
+        "recreate_node": asked.recreate_node,
+        "replica_mode": asked.replica_mode,
+        "set_replica_mode": asked.set_replica_mode,
+        "sync_proxy": asked.sync_proxy,
+    }
+
+
+class _Asked:
+    def __init__(self, twin: Twin, loop: Loop) -> None:
+        self._twin = twin
+        self._loop = loop
+
+    def hello(self, _args: Args) -> Reply:
+        """The number of changes, as shared memory."""
+        return Reply(fds=(self._twin.changes.fd,))
+
+    def summary(self, _args: Args) -> Reply:
+        """The numbers of `graymesh list clusters`."""
+        spec = self._twin.spec
+        return Reply(value={"nodes": spec.nodes, "replicas": spec.dns_replicas})
+
+    def inventory(self, _args: Args) -> Reply:
+        """What should be there."""
+        return Reply(value=inventory_json(self._twin.inventory()))
+
+    def places(self, args: Args) -> Reply:
+        """A part of the places that are up, from the `start`th on: two descriptors each, and whether more follow."""
+        start = int(args.number("start"))
+        every = sorted(self._twin.place_fds().items())
+        part = every[start : start + FDS_PER_MESSAGE // 2]
+        names = [name for name, _ in part]
+        more = start + len(part) < len(every)
+        return Reply(value={"names": names, "more": more}, fds=sum((fds for _, fds in part), ()))
+
+    def leases(self, _args: Args) -> Reply:
+        """What every node has published."""
+        return Reply(value=leases_json(tuple(self._twin.leases.values())))
+
+    def boot_id(self, args: Args) -> Reply:
+        """Which life of the node this is."""
+        return Reply(value=self._twin.node(args.text("node")).boot_id())
+
+    def agents(self, _args: Args) -> Reply:
+        """Whether each agent that runs is frozen."""
+        nodes = self._twin.nodes.values()
+        return Reply(value=[[n.name, n.agent.frozen] for n in nodes if n.agent is not None])
+
+    def agent_log(self, args: Args) -> Reply:
+        """What the node's agent has logged."""
+        return Reply(value=list(self._twin.node(args.text("node")).live_agent().log))
+
+    def freeze_agent(self, args: Args) -> Reply:
+        """Let the agent miss every event."""
+        self._twin.node(args.text("node")).live_agent().frozen = True
+        return Reply()
+
+    def thaw_agent(self, args: Args) -> Reply:
+        """Let the agent catch up."""
+        self._twin.thaw_agent(args.text("node"))
+        return Reply()
+
+    def renew_vtep(self, args: Args) -> Reply:
+        """New device, new MAC."""
+        self._twin.restart_agent(args.text("node"), mac=args.optional_text("mac"), anew=True)
+        return Reply()
+
+    def restart_agent(self, args: Args) -> Reply:
+        """Start the agent anew."""
+        self._twin.restart_agent(args.text("node"))
+        return Reply()
+
+    def restart_node(self, args: Args) -> Reply | Later:
+        """Off and on again."""
+        name = args.text("node")
+        return self._down_and_up(name, args, lambda: self._twin.bring_up(name))
+
+    def recreate_node(self, args: Args) -> Reply | Later:
+        """Off, and a new one of that name on."""
+        name = args.text("node")
+
+        def renewed() -> None:
+            self._twin.renew(name)
+            self._twin.bring_up(name)
+            self._twin.sync_others(name)
+
+        return self._down_and_up(name, args, renewed)
+
+    def _down_and_up(self, name: str, args: Args, up: Callable[[], None]) -> Later:
+        down_s = args.number("down_s")
+        if not 0 <= down_s <= 3600:
+            raise UsageError(f"down_s: expected 0 to 3600 seconds, got {down_s:g}")
+        self._twin.take_down(name)
+        later = Later()
+        self._loop.after(down_s, lambda: later.resolve(_outcome(up)))
+        return later
+
+    def replica_mode(self, args: Args) -> Reply:
+        """The mode, from the process."""
+        return Reply(value=self._twin.replica(args.text("replica")).mode())
+
+    def set_replica_mode(self, args: Args) -> Reply:
+        """Another mode."""
+        replica = self._twin.replica(args.text("replica"))
+        node = self._twin.node(self._twin.inventory().place_node(replica.name))
+        if not node.up:
+            raise ClusterGoneError(f"node {node.name} is down")
+        replica.set_mode(args.text("mode"), self._twin.records())
+        return Reply()
+
+    def sync_proxy(self, args: Args) -> Reply:
+        """Write the node's rules."""
+        self._twin.sync_proxy(args.text("node"))
+        return Reply()
+
+
+def _outcome(act: Callable[[], None]) -> Reply | GraymeshError:
+    try:
+        act()
+    except GraymeshError as exc:
+        return exc
+    except OSError as exc:
+        return SetupError(str(exc))
+    return Reply()
