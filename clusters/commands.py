@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,10 +17,18 @@ from clusters import netns
 from clusters.errors import DeadlineExceededError, ExecTransportError
 from clusters.providers.base import Completed
 
+_SBIN: Final = (
+    "/usr/local/sbin:/usr/sbin:/sbin"  # where ip and iptables are, often not on a user's PATH
+)
 _DRAIN_S: Final = 0.5  # how long the pipes of a killed group may take to close
 _SAID_CHARS: Final = 200
 _FORWARDED: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 _FROM_KERNEL: Final = 0x80  # si_code SI_KERNEL: typed on the terminal, so the child has had it too
+
+
+def find_tool(name: str) -> str | None:
+    """The path of a program as the commands here would find it; None where there is none."""
+    return shutil.which(name, path=_environment()["PATH"])
 
 
 def run_argv(
@@ -33,7 +42,7 @@ def run_argv(
 ) -> Completed:
     """Run a command to its end inside these namespaces, without a shell; a non-zero status is a result.
 
-    A command that died of signal n has status 128 + n. Raises ExecTransportError where it cannot be started and
+    A command that died of signal n has status 128 + n. `env` replaces this process's environment. Raises ExecTransportError where it cannot be started and
     DeadlineExceededError after `timeout_s`; then its process group has been killed.
     """
     with _spawned(argv), _inside(netns_fd):
@@ -45,7 +54,7 @@ def run_argv(
             start_new_session=True,
             # Between fork and exec this calls setns and chdir only: no lock another thread could hold.
             preexec_fn=_entering(mountns_fd),  # noqa: PLW1509
-            env=env,
+            env=_environment() if env is None else env,
         )
     try:
         out, err = process.communicate(stdin.encode(), timeout=timeout_s)
@@ -81,11 +90,16 @@ def exec_argv(
             process = subprocess.Popen(
                 list(argv),
                 preexec_fn=functools.partial(_unblock, before, _entering(mountns_fd)),  # noqa: PLW1509
-                env=env,
+                env=_environment() if env is None else env,
             )
         return _shell_status(_attended(process, watched))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, with the system directories at the end of PATH."""
+    return {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{_SBIN}"}
 
 
 def _attended(process: subprocess.Popen[bytes], watched: frozenset[signal.Signals]) -> int:
