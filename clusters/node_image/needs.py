@@ -16,6 +16,8 @@ from clusters.node_image import docker
 
 GO_VERSION: Final = (1, 26)
 DISK_GB: Final = 12.0
+SMALL_BUILD_S: Final = 120.0
+"""A build expected to end within this needs no room worth asking for."""
 _ASK_S: Final = 30.0
 
 
