@@ -44,16 +44,16 @@ GENERATIONS: Final[Mapping[str, Generation]] = MappingProxyType(
     {
         "l3miss": Generation(
             name="l3miss",
-            tags="v0.5.0–v0.8.0",
+            tags="v0.5.0 to v0.8.0",
             overlay_route=True,
             answers_misses=True,
             fdb_exclusive=True,
             snapshot_by_subnet=True,
             equal_lease_is_event=True,
         ),
-        "static": Generation(name="static", tags="v0.9.0–v0.24.0"),
+        "static": Generation(name="static", tags="v0.9.0 to v0.24.0"),
         "persistent": Generation(
-            name="persistent", tags="v0.24.1–", keeps_mac=True, watches_device=True
+            name="persistent", tags="since v0.24.1", keeps_mac=True, watches_device=True
         ),
     }
 )

@@ -83,7 +83,9 @@ def live_events(
     return (Event("added", after),) if generation.equal_lease_is_event else ()
 
 
-def missed_events(generation: Generation, known: Known, store: Iterable[Lease]) -> tuple[Event, ...]:
+def missed_events(
+    generation: Generation, known: Known, store: Iterable[Lease]
+) -> tuple[Event, ...]:
     """What an agent that was deaf hears on reconnecting, as its generation compares (see Generation)."""
     leases = tuple(store)
     if generation.snapshot_by_subnet:

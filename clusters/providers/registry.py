@@ -18,7 +18,9 @@ def provider_of(name: str) -> Provider:
     for provider in PROVIDERS.values():
         if any(summary.name == name for summary in provider.list()):
             return provider
-    raise UsageError(f"name: no cluster is called {name!r}; `graymesh list clusters` shows those there are")
+    raise UsageError(
+        f"name: no cluster is called {name!r}; `graymesh list clusters` shows those there are"
+    )
 
 
 def open_cluster(name: str) -> Cluster:

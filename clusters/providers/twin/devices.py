@@ -14,7 +14,9 @@ ETH0: Final = 2
 CNI0: Final = 3
 BRIDGE: Final = 2  # br0, in the underlay
 _FIRST_PORT: Final = 16  # index of node 0's port in the underlay
-_FIRST_VETH: Final = 16  # index of the first pod's veth in a node; flannel.1 has what flanneld is given
+_FIRST_VETH: Final = (
+    16  # index of the first pod's veth in a node; flannel.1 has what flanneld is given
+)
 _BRIDGE_MAC: Final = "02:42:ac:12:00:01"
 
 
@@ -49,9 +51,7 @@ def uplink(index: int, netns_fd: int) -> bytes:
     port = rq.Device(
         name=layout.node_name(index), ifindex=_FIRST_PORT + index, master=BRIDGE, up=True
     )
-    eth0 = rq.Device(
-        name="eth0", ifindex=ETH0, mac=layout.underlay_mac(index), netns_fd=netns_fd
-    )
+    eth0 = rq.Device(name="eth0", ifindex=ETH0, mac=layout.underlay_mac(index), netns_fd=netns_fd)
     return rq.veth(port, eth0)
 
 
@@ -87,7 +87,9 @@ def node(cluster: str, index: int, subnet: int, pods: Sequence[PodLink], nodes: 
     ]
 
 
-def pod(cluster: str, node_name: str, own: PodLink, gateway: str, peers: Iterable[str]) -> list[bytes]:
+def pod(
+    cluster: str, node_name: str, own: PodLink, gateway: str, peers: Iterable[str]
+) -> list[bytes]:
     """Everything in a pod's namespace: eth0, default route, neighbours that never age."""
     alias = f"graymesh {cluster} {own.role} {own.name} on {node_name}"
     return [
@@ -96,11 +98,7 @@ def pod(cluster: str, node_name: str, own: PodLink, gateway: str, peers: Iterabl
         rq.add_address(ETH0, f"{own.address}/24"),
         rq.set_route("0.0.0.0/0", ifindex=ETH0, via=gateway),
         rq.set_neigh(ETH0, gateway, layout.pod_mac(gateway)),
-        *(
-            rq.set_neigh(ETH0, peer, layout.pod_mac(peer))
-            for peer in peers
-            if peer != own.address
-        ),
+        *(rq.set_neigh(ETH0, peer, layout.pod_mac(peer)) for peer in peers if peer != own.address),
     ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def join(pid: int) -> None:
         fd = os.open(wanted, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as exc:
         raise SetupError(f"cannot look at the user namespace of pid {pid}: {exc.strerror}") from exc
-    threads = len(os.listdir("/proc/self/task"))
+    threads = sum(1 for _ in Path("/proc/self/task").iterdir())
     if threads > 1:
         os.close(fd)
         raise SetupError(
@@ -122,6 +123,8 @@ def _open_door() -> socket.socket:
         theirs.close()
         return ours
     try:
+        os.setsid()  # a terminal's signals are not for the door
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         keep = theirs.fileno()
         os.closerange(0, keep)
         os.closerange(keep + 1, 1 << 16)
@@ -134,4 +137,4 @@ def _hand_out(door: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while door.recv(1):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
-                socket.send_fds(door, b"!", [made.fileno()])
+                socket.send_fds(door, [b"!"], [made.fileno()])

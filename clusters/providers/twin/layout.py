@@ -42,7 +42,9 @@ def check(spec: ClusterSpec) -> None:
     _between("dns-replicas", spec.dns_replicas, 1, SUBNETS * PLACES_PER_SUBNET)
     _one_of("dialect", spec.dialect, tuple(GENERATIONS))
     if spec.family != "ipv4":
-        raise UsageError(f"family: expected ipv4 (the only one a twin has so far), got {spec.family!r}")
+        raise UsageError(
+            f"family: expected ipv4 (the only one a twin has so far), got {spec.family!r}"
+        )
     _between("rp-filter", spec.rp_filter, 0, 2)
     _check_placement(spec)
     fullest = max(_count_by_node(spec).values(), default=0)

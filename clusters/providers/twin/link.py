@@ -25,7 +25,8 @@ from clusters.providers.twin.wire import Inbox, Json, WireError, encoded, peer_p
 REQUEST_TIMEOUT_S: Final = 60.0
 
 _ERRORS: Final[Mapping[str, type[GraymeshError]]] = {
-    kind.__name__: kind for kind in (UsageError, SetupError, ClusterGoneError, DeadlineExceededError)
+    kind.__name__: kind
+    for kind in (UsageError, SetupError, ClusterGoneError, DeadlineExceededError)
 }
 
 
@@ -46,8 +47,7 @@ class Link:
         sock = host.new_socket()
         try:
             sock.connect(host.address_of(name))
-            if peer_uid(sock) != os.getuid():
-                raise SetupError(f"name: {name!r} is held by a process of another user")
+            _check_owner(name, sock)
             sock.settimeout(REQUEST_TIMEOUT_S)
             return cls(name=name, holder_pid=peer_pid(sock), _sock=sock)
         except ConnectionRefusedError:
@@ -75,7 +75,9 @@ class Link:
             if "error" in message:
                 raise _error_from(message["error"])
             count = message.get("fds")
-            return message.get("value"), self._inbox.take_fds(count if isinstance(count, int) else 0)
+            return message.get("value"), self._inbox.take_fds(
+                count if isinstance(count, int) else 0
+            )
 
     def alive(self) -> bool:
         """Whether the holder still has its end open."""
@@ -100,7 +102,9 @@ class Link:
             raise SetupError(f"the holder of twin {self.name!r} does not answer") from exc
         except (OSError, WireError) as exc:
             self.close()
-            raise ClusterGoneError(f"twin {self.name!r} is gone: {exc or 'its holder hung up'}") from exc
+            raise ClusterGoneError(
+                f"twin {self.name!r} is gone: {exc or 'its holder hung up'}"
+            ) from exc
 
 
 def stop(link: Link, *, patience_s: float) -> None:
@@ -128,6 +132,12 @@ def reap(pid: int) -> None:
     """Collect the exit status of a holder that is this process's own child."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
+
+
+def _check_owner(name: str, sock: socket.socket) -> None:
+    """Anybody may take any abstract address; what we asked for must be our own."""
+    if peer_uid(sock) != os.getuid():
+        raise SetupError(f"name: {name!r} is held by a process of another user")
 
 
 def _error_from(value: Json) -> GraymeshError:

@@ -132,7 +132,9 @@ def _refusal(exc: OSError, *, user: bool) -> str:
     if not user:
         return f"cannot make network and mount namespaces: {exc.strerror}"
     if exc.errno == errno.ENOSPC:
-        return "no user namespace left (fix: raise /proc/sys/user/max_user_namespaces, or run as root)"
+        return (
+            "no user namespace left (fix: raise /proc/sys/user/max_user_namespaces, or run as root)"
+        )
     return (
         f"user namespaces are forbidden here ({exc.strerror}); fix: run as root, or allow them:"
         " sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
@@ -147,6 +149,8 @@ def _mount(
     source: str | None, target: str, kind: str | None, flags: int, options: str | None = None
 ) -> None:
     words = (source, target, kind)
-    if _libc.mount(*(word and word.encode() for word in words), flags, options and options.encode()):
+    if _libc.mount(
+        *(word and word.encode() for word in words), flags, options and options.encode()
+    ):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), target)

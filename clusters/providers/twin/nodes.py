@@ -102,7 +102,12 @@ class TwinNode:
                     inner.apply(requests, doing=f"wiring {pod.name}")
 
     def start_agent(
-        self, generation: Generation, *, mac: str | None, lease: Lease | None, log: Sequence[str] = ()
+        self,
+        generation: Generation,
+        *,
+        mac: str | None,
+        lease: Lease | None,
+        log: Sequence[str] = (),
     ) -> Lease:
         """Start a new agent: device made, or taken over; the lease to publish. `mac` is for a new device."""
         assert self.link is not None

@@ -70,7 +70,9 @@ class ReplicaProcess:
         try:
             self._sockets = _listening(self.netns_fd, self.address)
         except OSError as exc:
-            raise SetupError(f"{self.name} cannot listen on {self.address}: {exc.strerror}") from exc
+            raise SetupError(
+                f"{self.name} cannot listen on {self.address}: {exc.strerror}"
+            ) from exc
         self.pid = self._fork(records)
 
     def refresh(self, records: Records) -> None:
@@ -96,7 +98,7 @@ class ReplicaProcess:
         """See the replica answer one query, asked inside its own namespace. Raises SetupError."""
         query = _question(kubernetes_name(DOMAIN))
         try:
-            with _inside(self.netns_fd, socket.SOCK_DGRAM) as asker:
+            with _socket_inside(self.netns_fd, socket.SOCK_DGRAM) as asker:
                 asker.settimeout(_PATIENCE_S)
                 asker.connect((self.address, _PORT))
                 asker.send(query)
@@ -111,9 +113,7 @@ class ReplicaProcess:
 
         assert self._sockets is not None
         udp, tcp = self._sockets
-        config = DnsConfig(
-            replica=self.name, address=self.address, domain=DOMAIN, records=records
-        )
+        config = DnsConfig(replica=self.name, address=self.address, domain=DOMAIN, records=records)
         return _forked(lambda: serve(config, udp, tcp), keep=(udp.fileno(), tcp.fileno()))
 
 
@@ -156,20 +156,15 @@ def _state(pid: int) -> str:
     return stat.rpartition(")")[2].split()[0]
 
 
-@contextlib.contextmanager
-def _inside(netns_fd: int, kind: socket.SocketKind):  # type: ignore[no-untyped-def]
+def _socket_inside(netns_fd: int, kind: socket.SocketKind) -> socket.socket:
     with home_kept():
         setns(netns_fd)
-        sock = socket.socket(socket.AF_INET, kind)
-    with sock:
-        yield sock
+        return socket.socket(socket.AF_INET, kind)
 
 
 def _listening(netns_fd: int, address: str) -> tuple[socket.socket, socket.socket]:
-    with home_kept():
-        setns(netns_fd)
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    udp = _socket_inside(netns_fd, socket.SOCK_DGRAM)
+    tcp = _socket_inside(netns_fd, socket.SOCK_STREAM)
     try:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         udp.bind((address, _PORT))

@@ -95,7 +95,7 @@ class Server:
 
     def start(self) -> None:
         """Accept clients from now on."""
-        self.listener.setblocking(False)
+        self.listener.settimeout(0)
         self.loop.watch(self.listener.fileno(), self._accept)
 
     def _accept(self) -> None:
@@ -106,7 +106,7 @@ class Server:
         if peer_uid(sock) != os.getuid():
             sock.close()
             return
-        sock.setblocking(False)
+        sock.settimeout(0)
         connection = _Connection(sock)
         self.loop.watch(sock.fileno(), lambda: self._read(connection))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Sequence
 
 from clusters import dns_names
@@ -17,7 +16,7 @@ from clusters.providers.twin import devices, layout, namespaces, proxies
 from clusters.providers.twin.generation import Counter
 from clusters.providers.twin.layout import Seat
 from clusters.providers.twin.loop import Loop
-from clusters.providers.twin.nodes import TwinNode, TwinPod, make_node
+from clusters.providers.twin.nodes import TwinNode, make_node
 from clusters.providers.twin.replicas import Records, ReplicaProcess
 from clusters.state import Lease
 from clusters.topology import Inventory, Node, Pod, Replica
@@ -81,9 +80,7 @@ class Twin:
         started = []
         for pod in (p for node in nodes for p in node.pods if p.seat.role == "replica"):
             assert pod.netns_fd is not None
-            replica = ReplicaProcess(
-                name=pod.seat.name, address=pod.address, netns_fd=pod.netns_fd
-            )
+            replica = ReplicaProcess(name=pod.seat.name, address=pod.address, netns_fd=pod.netns_fd)
             replica.start(records)
             self.replicas[replica.name] = replica
             started.append(replica)
