@@ -9,11 +9,12 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
+from clusters import service_vip
 from clusters.errors import ClusterGoneError, KernelRefusedError, MeasureError
-from clusters.netlink import Netlink, decode, decode_links, tables
+from clusters.netlink import Netlink, decode, decode_links, nftables, tables
 from clusters.netns import Vantage, home_kept, setns
 from clusters.providers.base import Cluster
-from clusters.state import ClusterState, Link, NodeState
+from clusters.state import ClusterState, Link, NodeState, VipRules
 
 _T = TypeVar("_T")
 
@@ -76,11 +77,14 @@ def _read(vantage: Vantage, *, service: str | None, counters: bool) -> NodeState
     with home_kept():
         setns(vantage.fd)
         snmp = _snmp() if counters else {}
+        rules = _vip_rules(service) if service is not None else None
         with Netlink.open_here() as netlink:
-            return _tables(netlink, vantage.place, snmp)
+            return _tables(netlink, vantage.place, snmp, rules)
 
 
-def _tables(netlink: Netlink, node: str, counters: Mapping[str, int]) -> NodeState:
+def _tables(
+    netlink: Netlink, node: str, counters: Mapping[str, int], vip: VipRules | None
+) -> NodeState:
     devices = _dumped(netlink, tables.LINKS, decode_links.links)
     names = {device.link.ifindex: device.link.name for device in devices}
 
@@ -101,7 +105,18 @@ def _tables(netlink: Netlink, node: str, counters: Mapping[str, int]) -> NodeSta
         routes=dumped(tables.ROUTES, decode.routes),
         settings=_settings(netlink, devices),
         counters=counters,
+        vip=vip,
     )
+
+
+def _vip_rules(service: str) -> VipRules:
+    with Netlink.open_here(family=nftables.NETLINK_NETFILTER) as netlink:
+        text = _dumped(netlink, nftables.nat_rules(ipv6=":" in service), nftables.saved)
+    return _parsed(text, service)
+
+
+# The nodes' rules are mostly equal, and following them costs more than reading them.
+_parsed = functools.lru_cache(maxsize=64)(service_vip.parse)
 
 
 def _dumped(netlink: Netlink, request: bytes, decoded: Callable[[Sequence[bytes]], _T]) -> _T:

@@ -67,7 +67,7 @@ def decoding(what: str) -> Iterator[None]:
     """Turn everything that truncated or odd bytes can cause into MalformedMessageError."""
     try:
         yield
-    except (struct.error, IndexError, ValueError, OverflowError) as exc:
+    except (struct.error, LookupError, ValueError, OverflowError) as exc:
         raise MalformedMessageError(f"cannot decode the kernel's {what}: {exc}") from exc
 
 
