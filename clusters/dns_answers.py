@@ -68,7 +68,9 @@ class Responder:
         if len(asked.question) != 1 or len(asked.question) != int.from_bytes(query[4:6]):
             return _bare(query, dns.rcode.FORMERR)
         limit = min(max(asked.payload, _PLAIN_UDP_BYTES), UDP_BYTES) if udp else _TCP_BYTES
-        return self._reply(asked).to_wire(max_size=limit, prefer_truncation=True)
+        return self._reply(asked).to_wire(
+            max_size=limit, prefer_truncation=True, want_shuffle=False
+        )
 
     def _reply(self, asked: dns.message.Message) -> dns.message.Message:
         reply = dns.message.make_response(asked, our_payload=UDP_BYTES)
