@@ -151,3 +151,11 @@ class ServiceProxies(Protocol):
 
     def sync_proxy(self, node: str) -> None:
         """Write the VIP rules of that node from the endpoints, whatever is there now. Idempotent."""
+
+
+@runtime_checkable
+class Executes(Protocol):
+    """Commands that have the caller's own terminal and streams."""
+
+    def exec_argv(self, place: str, argv: Sequence[str]) -> int:
+        """Run a command at the place to its end; its exit status as a shell has it. Raises ExecTransportError."""

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from clusters.errors import GraymeshError
-from suites.cli.console import Console
+from suites.console import Console
 
 INTERRUPTED: Final = 130
 UNEXPECTED: Final = 4

@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 
 from clusters.errors import GraymeshError, UsageError
 from suites.cli.boundary import Boundary
-from suites.cli.console import Console
 from suites.cli.parsing import spoken, verb_parser
 from suites.cli.reply import Reply, deliver, failed, json_target
 from suites.cli.verb import Context, Verb
+from suites.console import Console
 from suites.interrupts import Interrupts
 
 
@@ -97,7 +97,7 @@ def _parsed(name: str, verb: Verb, words: Sequence[str]) -> argparse.Namespace:
     dashes = words.index("--") if "--" in words else len(words)
     command = tuple(words[dashes + 1 :])
     if command and not verb.takes_command:
-        raise UsageError(f"graymesh {name}: takes no command after --")
+        raise UsageError(f"{name}: takes no command after --")
     return parser.parse_intermixed_args(list(words[:dashes]), argparse.Namespace(command=command))
 
 

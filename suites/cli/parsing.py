@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 from clusters.errors import UsageError
 from clusters.places import checked_name
 
-_SEED_MAX: Final = 2**63 - 1
+_SPOKEN: Final = 20
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,7 +17,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of printing the usage and exiting."""
-        raise UsageError(f"{self.prog}: {message.removeprefix('argument ')}")
+        verb = self.prog.removeprefix("graymesh ")
+        raise UsageError(f"{verb}: {message.removeprefix('argument ')}")
 
 
 def verb_parser(verb: str, summary: str) -> Parser:
@@ -68,9 +69,6 @@ def _float(text: str) -> float | None:
         return None
 
 
-seed = whole(0, _SEED_MAX)
-
-
 def one_of(choices: Sequence[str]) -> Callable[[str], str]:
     """One of a few words."""
 
@@ -102,9 +100,9 @@ def key_values(verb: str, words: Sequence[str]) -> dict[str, str]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise UsageError(f"graymesh {verb}: expected key=value, got {word!r}")
+            raise UsageError(f"{verb}: expected key=value, got {word!r}")
         if key in values:
-            raise UsageError(f"graymesh {verb}: parameter {key!r} is given twice")
+            raise UsageError(f"{verb}: parameter {key!r} is given twice")
         values[key] = value
     return values
 
@@ -116,8 +114,10 @@ def known(kind: str, name: str, names: Collection[str]) -> None:
 
 
 def spoken(words: Sequence[str]) -> str:
-    """Words as a sentence has them: "a, b or c"."""
+    """Words as a sentence has them: "a, b or c"; of very many only the first ones."""
     if not words:
         return "nothing"
+    if len(words) > _SPOKEN:
+        return f"one of {', '.join(words[:_SPOKEN])} … ({len(words)} in all)"
     *most, last = words
     return f"{', '.join(most)} or {last}" if most else last

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from clusters.errors import GraymeshError, SetupError, UsageError
+from suites.report.errors import error_part
 
 _CLAIM_BYTES = 64 * 1024
 
@@ -34,15 +35,6 @@ def failed(error: GraymeshError) -> Reply:
         text="",
         error=str(error),
     )
-
-
-def error_part(error: GraymeshError) -> dict[str, object]:
-    """An error as documents hold it."""
-    return {
-        "kind": type(error).__name__,
-        "message": " ".join(str(error).split()),
-        "exit_code": error.exit_code,
-    }
 
 
 @contextlib.contextmanager

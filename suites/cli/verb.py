@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from suites.cli.console import Console
 from suites.cli.reply import Reply
+from suites.console import Console
 from suites.interrupts import Interrupts
 
 

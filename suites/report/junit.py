@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -14,27 +14,29 @@ from suites.report.document import ScenarioPart, VerdictDocument
 _FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit(document: VerdictDocument) -> str:
-    """The XML of one run. A run that an error ended has that error as a case of its own."""
-    scenario = document.get("scenario")
-    name = scenario["name"] if scenario else "graymesh"
-    suite = ET.Element("testsuite", name=f"graymesh.{name}")
-    cases = list(_cases(document, scenario, f"graymesh.{name}"))
-    suite.extend(cases)
-    for outcome in ("failure", "error", "skipped"):
-        plural = {"failure": "failures", "error": "errors"}.get(outcome, outcome)
-        suite.set(plural, str(sum(case.find(outcome) is not None for case in cases)))
-    suite.set("tests", str(len(cases)))
-    suite.set("time", f"{_duration_s(scenario):.3f}")
-    properties = ET.Element("properties")
-    for key, value in (("run_id", document["run_id"]), ("seed", str(document["seed"]))):
-        ET.SubElement(properties, "property", name=key, value=_clean(value))
-    suite.insert(0, properties)
-    ET.SubElement(suite, "system-out").text = _clean(terminal.render(document))
+def junit(documents: Sequence[VerdictDocument]) -> str:
+    """The XML of some runs. A run that an error ended has that error as a case of its own."""
     root = ET.Element("testsuites")
-    root.append(suite)
+    root.extend(_suite(document) for document in documents)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _suite(document: VerdictDocument) -> ET.Element:
+    scenario = document.get("scenario")
+    name = f"graymesh.{scenario['name'] if scenario else 'verdict'}"
+    suite = ET.Element("testsuite", name=name)
+    properties = ET.SubElement(suite, "properties")
+    for key, value in (("run_id", document["run_id"]), ("seed", str(document["seed"]))):
+        ET.SubElement(properties, "property", name=key, value=_clean(value))
+    cases = list(_cases(document, scenario, name))
+    suite.extend(cases)
+    suite.set("tests", str(len(cases)))
+    for outcome, plural in (("failure", "failures"), ("error", "errors")):
+        suite.set(plural, str(sum(case.find(outcome) is not None for case in cases)))
+    suite.set("time", f"{_duration_s(scenario):.3f}")
+    ET.SubElement(suite, "system-out").text = _clean(terminal.render(document))
+    return suite
 
 
 def _cases(
