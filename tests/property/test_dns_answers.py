@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.name
@@ -37,9 +38,8 @@ def queries(draw: st.DrawFn) -> dns.message.Message:
     query = dns.message.make_query(draw(NAMES), draw(KINDS))
     query.id = draw(st.integers(0, 65535))
     if draw(st.booleans()):
-        options = [
-            dns.edns.GenericOption(draw(st.integers(0, 65535)), draw(st.binary(max_size=40)))
-        ]
+        code = draw(st.integers(65001, 65534))  # for local use: any content is well-formed
+        options = [dns.edns.GenericOption(code, draw(st.binary(max_size=40)))]
         flags = draw(st.sampled_from([0, dns.flags.DO]))
         query.use_edns(0, flags, draw(st.integers(0, 65535)), options=options)
     return query
