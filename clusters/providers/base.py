@@ -104,10 +104,13 @@ class Cluster(Protocol):
 class NodeLifecycle(Protocol):
     """Nodes that can be restarted and recreated."""
 
-    def restart_node(self, node: str) -> None:
-        """Rebuild the node's namespace, devices, conntrack and /run; its pods come back. Waits until it is up."""
+    def restart_node(self, node: str, *, down_s: float = 0.0) -> None:
+        """Rebuild the node's namespace, devices, conntrack and /run; its pods come back. Waits until it is up.
 
-    def recreate_node(self, node: str) -> None:
+        The node stays away for at least `down_s` seconds. Meanwhile its places raise ClusterGoneError.
+        """
+
+    def recreate_node(self, node: str, *, down_s: float = 0.0) -> None:
         """As restart, but the node object is new: new podCIDR, new pod addresses, new VTEP."""
 
     def boot_id(self, node: str) -> str:
@@ -132,6 +135,25 @@ class CniAgents(Protocol):
 
     def restart_agent(self, node: str) -> None:
         """The agent starts anew: makes its device if absent, publishes its lease, writes every peer's entries."""
+
+
+@runtime_checkable
+class AgentLogs(Protocol):
+    """What the flannel agents say."""
+
+    def agent_log(self, node: str) -> tuple[str, ...]:
+        """The last lines that the node's agent logged, oldest first."""
+
+
+@runtime_checkable
+class Executes(Protocol):
+    """Commands on the caller's own terminal."""
+
+    def exec_argv(self, place: str, argv: Sequence[str]) -> int:
+        """Run a command in that network namespace with this process's streams; its exit status.
+
+        Raises ExecTransportError where it cannot be started.
+        """
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from clusters.netlink import Netlink
 from clusters.netns import Vantage
 from clusters.providers.base import AgentStatus, Completed
 from clusters.providers.twin.generation import CounterView
-from clusters.providers.twin.link import Link
+from clusters.providers.twin.link import REQUEST_TIMEOUT_S, Link
 from clusters.providers.twin.messages import inventory_from, leases_from
 from clusters.providers.twin.wire import Json
 from clusters.state import Lease
@@ -93,15 +94,21 @@ class TwinCluster:
 
     def restart_node(self, node: str, *, down_s: float = 0.0) -> None:
         """As `NodeLifecycle.restart_node`; the node stays away for `down_s` seconds."""
-        self._link.request("restart_node", node=node, down_s=down_s)
+        self._rebuild("restart_node", node, down_s)
 
     def recreate_node(self, node: str, *, down_s: float = 0.0) -> None:
         """As `NodeLifecycle.recreate_node`; the node stays away for `down_s` seconds."""
-        self._link.request("recreate_node", node=node, down_s=down_s)
+        self._rebuild("recreate_node", node, down_s)
 
     def boot_id(self, node: str) -> str:
         """As `NodeLifecycle.boot_id`."""
         return cast("str", self._link.request("boot_id", node=node))
+
+    def _rebuild(self, verb: str, node: str, down_s: float) -> None:
+        """Ask over a connection of its own: other threads go on asking while the node is away."""
+        with contextlib.closing(Link.open(self.name)) as own:
+            own.set_timeout_s(REQUEST_TIMEOUT_S + down_s)
+            own.request(verb, node=node, down_s=down_s)
 
     # CniAgents
 
@@ -168,7 +175,7 @@ class TwinCluster:
     def _fetch_places(self) -> dict[str, _Place]:
         places: dict[str, _Place] = {}
         more = True
-        while more:
+        while more:  # a rebuild meanwhile counts as a change, so the next look starts over
             value, fds = self._link.request_fds("places", start=len(places))
             part = cast("Mapping[str, object]", value)
             names = cast("list[str]", part["names"])

@@ -22,7 +22,7 @@ from clusters.providers.base import ClusterSpec
 from clusters.providers.twin import host, namespaces
 from clusters.providers.twin.link import reap
 from clusters.providers.twin.loop import Loop
-from clusters.providers.twin.replicas import close_all_but
+from clusters.providers.twin.processes import close_all_but, die_with_parent, fork, set_name
 from clusters.providers.twin.server import Server
 from clusters.providers.twin.twin import Twin
 from clusters.providers.twin.verbs import verbs
@@ -32,13 +32,13 @@ _BACKLOG: Final = 128
 
 def start(spec: ClusterSpec, progress: Callable[[str], None]) -> None:
     """Fork the holder and wait until its twin is ready. Raises UsageError, SetupError; nothing is left then."""
+    caller = os.getpid()
     listener = host.new_socket()
     ours, theirs = socket.socketpair()
     with listener, ours:
-        pid = os.fork()
+        pid = fork()
         if not pid:
-            ours.close()
-            _live(spec, listener, theirs)
+            _live(spec, listener, theirs, caller)
         theirs.close()
         ready = False
         try:
@@ -47,9 +47,14 @@ def start(spec: ClusterSpec, progress: Callable[[str], None]) -> None:
         finally:
             ours.close()
             if not ready:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, 0)
+                _end(pid)
             reap(pid)
+
+
+def _end(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
 
 
 def _await_ready(ours: socket.socket, progress: Callable[[str], None]) -> None:
@@ -66,11 +71,14 @@ def _await_ready(ours: socket.socket, progress: Callable[[str], None]) -> None:
     raise SetupError("the twin's holder died while the twin was being made")
 
 
-def _live(spec: ClusterSpec, listener: socket.socket, caller: socket.socket) -> NoReturn:
+def _live(
+    spec: ClusterSpec, listener: socket.socket, caller: socket.socket, caller_pid: int
+) -> NoReturn:
     """The child's whole life. Never returns into the frames it was forked from."""
     status = 1
     try:
         _detach(listener, caller)
+        die_with_parent(caller_pid, signal.SIGTERM)
         _hold(spec, listener, caller)
         status = 0
     except GraymeshError as exc:
@@ -88,6 +96,7 @@ def _detach(listener: socket.socket, caller: socket.socket) -> None:
     """Leave the caller's session, streams and descriptors. What the caller's objects held must not be closed twice."""
     gc.freeze()
     os.setsid()
+    set_name("graymesh-twin")
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -118,6 +127,7 @@ def _hold(spec: ClusterSpec, listener: socket.socket, caller: socket.socket) -> 
         caller.sendall(b"ready\n")
         if not caller.recv(1):
             return
+        die_with_parent(0, 0)
         caller.close()
         loop.run()
     finally:

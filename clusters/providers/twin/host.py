@@ -17,6 +17,7 @@ from typing import Final
 
 from clusters.errors import SetupError
 from clusters.netns import CLONE_NEWNET, CLONE_NEWUSER, setns, unshare
+from clusters.providers.twin.processes import close_all_but, fork
 
 _LISTENING: Final = 0x10000  # flags column of /proc/net/unix: __SO_ACCEPTCON
 
@@ -119,15 +120,14 @@ def _unix_table() -> str:
 
 def _open_door() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    if os.fork():
+    if fork():
         theirs.close()
         return ours
     try:
         os.setsid()  # a terminal's signals are not for the door
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        keep = theirs.fileno()
-        os.closerange(0, keep)
-        os.closerange(keep + 1, 1 << 16)
+        os.closerange(0, 3)
+        close_all_but((theirs.fileno(),))
         _hand_out(theirs)
     finally:
         os._exit(0)

@@ -14,7 +14,7 @@ from clusters.netns import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, setns, unsh
 
 _CAP_SYS_ADMIN: Final = 21  # linux/capability.h
 _MS_REC: Final = 0x4000  # linux/mount.h
-_MS_PRIVATE: Final = 0x40000
+_MS_SLAVE: Final = 0x80000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -60,7 +60,8 @@ def needs_user_namespace() -> bool:
 def enter_private(*, user: bool) -> None:
     """Move this single-threaded process into new mount and network namespaces, and a user namespace where asked.
 
-    Afterwards nothing mounted here is seen outside, and /run is empty. Raises SetupError.
+    Afterwards nothing mounted here is seen outside, what is unmounted outside is let go here, and /run is empty.
+    Raises SetupError.
     """
     uid, gid = os.geteuid(), os.getegid()
     try:
@@ -68,7 +69,7 @@ def enter_private(*, user: bool) -> None:
             unshare(CLONE_NEWUSER)
             _map_root(uid, gid)
         unshare(CLONE_NEWNS | CLONE_NEWNET)
-        _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
+        _mount(None, "/", None, _MS_REC | _MS_SLAVE)
         _mount_run()
     except OSError as exc:
         raise SetupError(_refusal(exc, user=user)) from exc

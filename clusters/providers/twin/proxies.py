@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -9,21 +10,25 @@ from clusters import service_vip
 from clusters.commands import run_argv
 from clusters.errors import GraymeshError, SetupError
 from clusters.providers.twin.layout import VIP
+from clusters.providers.twin.processes import Started, in_parallel
 
 _PATIENCE_S: Final = 20.0
 
 
-def sync(node: str, netns_fd: int, targets: Sequence[str], *, fresh: bool = False) -> None:
-    """Write the rules, whatever is there now; a `fresh` namespace is known to be empty. Raises SetupError."""
+def sync(netns_fds: Mapping[str, int], targets: Sequence[str], *, fresh: bool = False) -> Started:
+    """Start writing the rules of these nodes, whatever is there now; `fresh` namespaces are known to be empty."""
+    return in_parallel(
+        [
+            functools.partial(_sync, node, netns_fd, tuple(targets), fresh=fresh)
+            for node, netns_fd in netns_fds.items()
+        ]
+    )
+
+
+def _sync(node: str, netns_fd: int, targets: Sequence[str], *, fresh: bool) -> None:
     saved = "" if fresh else _run(node, netns_fd, ["iptables-save"])
     rules = service_vip.render(VIP, targets, saved=saved)
     _run(node, netns_fd, ["iptables-restore", "--noflush"], rules)
-
-
-def sync_fresh(netns_fds: Mapping[str, int], targets: Sequence[str]) -> None:
-    """Write the rules of nodes that have none. Raises SetupError."""
-    for node, netns_fd in netns_fds.items():
-        sync(node, netns_fd, targets, fresh=True)
 
 
 def _run(node: str, netns_fd: int, argv: list[str], stdin: str = "") -> str:

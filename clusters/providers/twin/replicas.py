@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import signal
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,15 +15,13 @@ from clusters.dns_names import kubernetes_name
 from clusters.errors import SetupError, UsageError
 from clusters.netns import home_kept, setns
 from clusters.providers.twin.layout import DOMAIN
+from clusters.providers.twin.processes import forked, kill
 from clusters.waiting import Deadline, poll_until
 
 MODES: Final = ("serving", "mute", "stopped")
 _PORT: Final = 53
 _BACKLOG: Final = 512
 _PATIENCE_S: Final = 2.0
-_PR_SET_PDEATHSIG: Final = 1
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 Records = Mapping[str, tuple[str, ...]]
 
@@ -83,12 +79,12 @@ class ReplicaProcess:
         self.pid = self._fork(records)
         if mode == "mute":
             os.kill(self.pid, signal.SIGSTOP)
-        _kill(before)
+        kill(before)
 
     def end(self) -> None:
         """Kill the process and close the port. Idempotent."""
         if self.pid is not None:
-            _kill(self.pid)
+            kill(self.pid)
             self.pid = None
         for sock in self._sockets or ():
             sock.close()
@@ -114,38 +110,11 @@ class ReplicaProcess:
         assert self._sockets is not None
         udp, tcp = self._sockets
         config = DnsConfig(replica=self.name, address=self.address, domain=DOMAIN, records=records)
-        return _forked(lambda: serve(config, udp, tcp), keep=(udp.fileno(), tcp.fileno()))
-
-
-def _forked(serve: Callable[[], None], *, keep: tuple[int, ...]) -> int:
-    """Start a child that ends with this process and holds nothing of it but `keep`."""
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == parent:  # else it died before prctl
-            close_all_but(keep)
-            serve()
-    finally:
-        os._exit(0)
-
-
-def close_all_but(keep: tuple[int, ...]) -> None:
-    """Close every descriptor from 3 on, except these."""
-    low = 3
-    for fd in sorted(fd for fd in keep if fd >= low):
-        os.closerange(low, fd)
-        low = fd + 1
-    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        return forked(
+            lambda: serve(config, udp, tcp),
+            name=f"graymesh-{self.name}",
+            keep=(udp.fileno(), tcp.fileno()),
+        )
 
 
 def _state(pid: int) -> str:

@@ -17,6 +17,7 @@ from clusters.providers.twin.generation import Counter
 from clusters.providers.twin.layout import Seat
 from clusters.providers.twin.loop import Loop
 from clusters.providers.twin.nodes import TwinNode, make_node
+from clusters.providers.twin.processes import Started
 from clusters.providers.twin.replicas import Records, ReplicaProcess
 from clusters.state import Lease
 from clusters.topology import Inventory, Node, Pod, Replica
@@ -48,27 +49,30 @@ class Twin:
         self._underlay.apply(devices.underlay(), doing="making the underlay")
         nodes = tuple(self.nodes.values())
         progress(f"wiring {len(nodes)} nodes")
-        self._wire(nodes)
+        rules = self._wire(nodes)
         progress("starting the agents")
         for node in nodes:
             self.leases[node.name] = node.start_agent(self._generation, mac=None, lease=None)
         for node in nodes:
             self._begin(node)
         progress("writing the service rules")
-        proxies.sync_fresh({n.name: n.live_netns() for n in nodes}, self.endpoints())
+        rules.finish()
         progress("starting the replicas")
         self._start_replicas(nodes)
 
-    def _wire(self, nodes: Sequence[TwinNode]) -> None:
+    def _wire(self, nodes: Sequence[TwinNode]) -> Started:
+        """Make nodes up to their overlay; the VIP's rules are still being written when it returns."""
         try:
             for node in nodes:
                 node.open_namespaces(self.spec.rp_filter)
         finally:
             setns(self._underlay_fd)
+        rules = proxies.sync(_netns_fds(nodes), self.endpoints(), fresh=True)
         cables = [devices.uplink(node.index, node.live_netns()) for node in nodes]
         self._underlay.apply(cables, doing="connecting the nodes")
         for node in nodes:
             node.wire(self.spec.name, len(self.nodes), self._mounts_fd)
+        return rules
 
     def _begin(self, node: TwinNode) -> None:
         """Let the node's new agent write its peers and listen to its kernel."""
@@ -176,9 +180,9 @@ class Twin:
         agent = node.live_agent()
         if not agent.frozen:
             return
-        agent.thaw(self.leases.values())
         if self._generation.watches_device and node.overlay() is None:
             agent.recreate(self.leases[name])
+        agent.thaw(self.leases.values())
 
     # Nodes
 
@@ -196,12 +200,12 @@ class Twin:
     def bring_up(self, name: str) -> None:
         """Start a node that is down: everything is made anew, the agent announces itself, replicas answer."""
         node = self.node(name)
-        self._wire([node])
+        rules = self._wire([node])
         self.changes.increase()
         lease = self.leases.get(name)
         self.publish(node.start_agent(self._generation, mac=None, lease=lease))
         self._begin(node)
-        proxies.sync(name, node.live_netns(), self.endpoints(), fresh=True)
+        rules.finish()
         self._start_replicas([node])
 
     def renew(self, name: str) -> None:
@@ -218,16 +222,15 @@ class Twin:
 
     def sync_proxy(self, name: str) -> None:
         """Write the VIP's rules on one node from the endpoints."""
-        proxies.sync(name, self.node(name).live_netns(), self.endpoints())
+        node = self.node(name)
+        proxies.sync({name: node.live_netns()}, self.endpoints()).finish()
 
     def sync_others(self, name: str) -> None:
         """Tell everybody but that node of the endpoints and names as they are now."""
         for replica in self.replicas.values():
             replica.refresh(self.records())
-        targets = self.endpoints()
-        for node in self.nodes.values():
-            if node.up and node.name != name:
-                proxies.sync(node.name, node.live_netns(), targets)
+        others = [node for node in self.nodes.values() if node.up and node.name != name]
+        proxies.sync(_netns_fds(others), self.endpoints()).finish()
 
     def end(self) -> None:
         """Kill the replicas; the kernel frees the rest when this process ends."""
@@ -252,6 +255,10 @@ def _make_nodes(spec: ClusterSpec) -> list[TwinNode]:
     for seat in layout.seats(spec):
         seats.setdefault(seat.node, []).append(seat)
     return [make_node(i, i, seats[layout.node_name(i)]) for i in range(spec.nodes)]
+
+
+def _netns_fds(nodes: Iterable[TwinNode]) -> dict[str, int]:
+    return {node.name: node.live_netns() for node in nodes}
 
 
 def _number(seat: Seat) -> int:
