@@ -26,7 +26,6 @@ rm -f /lib/systemd/system/sysinit.target.wants/systemd-tmpfiles-setup.service \
 echo ReadKMsg=no >>/etc/systemd/journald.conf
 systemctl enable kubelet.service containerd.service undo-mount-hacks.service
 systemctl mask systemd-binfmt.service
-rm -f /etc/resolv.conf
 
 # Debian's containerd is in /usr/bin; a node may lack the capability to raise limits or lower its OOM score.
 sed -i 's/restrict_oom_score_adj = false/restrict_oom_score_adj = true/' /etc/containerd/config.toml

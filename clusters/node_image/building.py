@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from clusters.docker import docker
 from clusters.errors import UsageError
 from clusters.node_image import cache, go_tools, needs, node
-from clusters.node_image.docker import docker
 from clusters.node_image.images import Versions
 from clusters.node_image.steps import Step, in_order
 

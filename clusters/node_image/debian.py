@@ -28,6 +28,7 @@ _UNUSED: Final = (
     "usr/share/man",
     "usr/share/locale",
 )
+_OF_THIS_HOST: Final = ("etc/resolv.conf", "etc/hostname")  # debootstrap copies them
 _BOOTSTRAP_S: Final = 1800.0
 _LDD_S: Final = 30.0
 _SAID_LINES: Final = 3
@@ -51,7 +52,7 @@ def debian_step() -> Step:
     """A minimal Debian with what a kind node runs; root is needed to unpack it."""
     return Step(
         name="debian",
-        inputs=(_SUITE, *_PACKAGES),
+        inputs=(_SUITE, *_PACKAGES, *_UNUSED, *_OF_THIS_HOST),
         make=lambda out, _parts: _bootstrap(out / ROOT_FILE_SYSTEM),
         expected_s=100.0,
         needs=(needs.ROOT, needs.DEBOOTSTRAP),
@@ -71,6 +72,8 @@ def _bootstrap(tree: Path) -> None:
         raise SetupError(f"debootstrap failed (network? package mirror?): {said}")
     for name in _UNUSED:
         shutil.rmtree(tree / name, ignore_errors=True)
+    for name in _OF_THIS_HOST:
+        (tree / name).unlink(missing_ok=True)
 
 
 def network_tools_step(debian: Step) -> Step:

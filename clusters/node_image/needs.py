@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from clusters import docker
 from clusters.commands import run_argv
 from clusters.errors import ExecTransportError, SetupError
-from clusters.node_image import docker
 
 GO_VERSION: Final = (1, 26)
 DISK_GB: Final = 12.0

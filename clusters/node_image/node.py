@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from clusters.commands import run_argv
+from clusters.docker import docker
 from clusters.errors import SetupError
 from clusters.node_image import go_tools, needs
 from clusters.node_image.debian import ROOT_FILE_SYSTEM, debian_step, network_tools_step
-from clusters.node_image.docker import docker
 from clusters.node_image.images import Versions, images_step
 from clusters.node_image.steps import Parts, Step
 
