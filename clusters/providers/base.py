@@ -146,17 +146,6 @@ class AgentLogs(Protocol):
 
 
 @runtime_checkable
-class Executes(Protocol):
-    """Commands on the caller's own terminal."""
-
-    def exec_argv(self, place: str, argv: Sequence[str]) -> int:
-        """Run a command in that network namespace with this process's streams; its exit status.
-
-        Raises ExecTransportError where it cannot be started.
-        """
-
-
-@runtime_checkable
 class ReplicaControl(Protocol):
     """DNS replicas that can be stopped, muted and started."""
 
