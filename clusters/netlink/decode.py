@@ -33,6 +33,7 @@ from clusters.netlink.entries import (
 )
 from clusters.state import Address, Fdb, Neigh, Route
 
+_NOARP: Final = NUD["noarp"]
 _NUD_NAMES: Final = {value: name for name, value in NUD.items()}
 _ROUTE_NAMES: Final = {value: name for name, value in ROUTE_KINDS.items()}
 
@@ -126,7 +127,11 @@ def addresses(buffers: Sequence[bytes], names: Names) -> tuple[Address, ...]:
 
 
 def neighbours(buffers: Sequence[bytes], names: Names) -> tuple[Neigh, ...]:
-    """IPv4 and IPv6 neighbour entries; `mac` is None while the kernel has none."""
+    """IPv4 and IPv6 neighbour entries; `mac` is None while the kernel has none.
+
+    The entries that the kernel computes from group addresses and for the loopback device, which come and
+    go with traffic, are left out; a NOARP entry written by hand is not.
+    """
     found = []
     with decoding("neighbours"):
         for data in buffers:
@@ -136,6 +141,8 @@ def neighbours(buffers: Sequence[bytes], names: Names) -> tuple[Neigh, ...]:
                     continue
                 given = attributes(data, start + 12, end)
                 mac = given.get(NDA_LLADDR)
+                if state == _NOARP and mac and (mac[0] & 1 or not any(mac)):
+                    continue
                 found.append(
                     Neigh(
                         _name(names, ifindex),
