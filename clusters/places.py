@@ -57,7 +57,12 @@ def make_state_dir(name: str) -> Path:
     """As `state_dir`, and it exists, private to the user. Raises SetupError naming the path and the fix."""
     path = state_dir(name)
     with storing(path):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            if path.is_file():  # not "is no directory": another run may remove it at any moment
+                raise
     return path
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from clusters import service_vip
 from clusters.commands import run_argv
-from clusters.errors import GraymeshError, SetupError
+from clusters.errors import ExecTransportError, GraymeshError, SetupError
 from clusters.features.feature import Feature, no, unknown, yes
 from clusters.netlink import Netlink
 from clusters.netlink.requests import Device, bridge, veth, vxlan
@@ -108,6 +108,8 @@ def _devices() -> Iterator[Feature]:
 def _outcome(name: str, trial: Callable[[], str], fix: str) -> Feature:
     try:
         return yes(name, "twin", trial())
+    except ExecTransportError as exc:
+        return no(name, "twin", str(exc), "install the package iptables (apt-get install iptables)")
     except OSError as exc:
         return no(name, "twin", os.strerror(exc.errno or 0), fix)
     except GraymeshError as exc:
