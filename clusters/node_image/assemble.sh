@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs inside a container of the Debian root file system and turns it into a kind node.
-# /in holds one folder for each part; KUBERNETES is the version. Ends non-zero at the first thing that fails.
+# /in holds one folder for each part; the argument is the Kubernetes version. Ends non-zero at the first thing that fails.
 set -eu
 
 # kind's own files for its base image: entry point, units, containerd's configuration.
@@ -15,7 +15,7 @@ for plugin in /in/cni-*/cni-*; do
   name=$(basename "$plugin")
   install -m 755 "$plugin" "/opt/cni/bin/${name#cni-}"
 done
-echo "$KUBERNETES" >/kind/version
+echo "$1" >/kind/version
 touch /kind/product_name /kind/product_uuid
 
 # Units that have no place in a container, as in kind's own image.

@@ -78,9 +78,9 @@ def _make(versions: Versions, debian: Step, parts: Iterable[Step], out: Path, ma
     mounts = [f"--volume={made[part.name]}:/in/{part.name}:ro" for part in parts]
     container = docker(
         [
-            *("create", "--privileged", f"--env=KUBERNETES={versions.kubernetes}"),
+            *("create", "--privileged", "--stop-signal=SIGRTMIN+3"),  # systemd's, for docker stop
             *(f"--volume={_ASSEMBLE}:/in/assemble.sh:ro", *mounts),
-            *("--entrypoint=/bin/sh", base, "/in/assemble.sh"),
+            *("--entrypoint=/bin/sh", base, "/in/assemble.sh", versions.kubernetes),
         ]
     ).strip()
     try:
@@ -105,7 +105,6 @@ def _changes(versions: Versions) -> list[str]:
         'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]',
         "CMD []",
         "ENV container=docker",
-        "STOPSIGNAL SIGRTMIN+3",
         *(f"LABEL {label}" for label in _labels(versions)),
     )
     return [f"--change={line}" for line in lines]
