@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Final
 
 from clusters.topology import Inventory
 from probes.model import Entry, Judgement, Observation, Pair, State
 from suites.fates import Fate, fate
-from suites.scenario import Assertion, Effect
+from suites.scenario import Assertion, Effect, Scenario
 
 _LISTED = 6
+
+
+_OF_JUDGEMENT: Final = (
+    "verdict-as-expected",
+    "cause-as-expected",
+    "edges-exact",
+    "entries-exact",
+    "replicas-exact",
+    "nodes-exact",
+    "pairs-as-expected",
+)
+
+
+def assertion_names(scenario: Scenario, *, prove: bool) -> tuple[str, ...]:
+    """What a run of the scenario asserts, in the order it finds out."""
+    if scenario.breaks is None:
+        return ("control-healthy", *_OF_JUDGEMENT)
+    proof = ("proved-by-repair",) if prove and scenario.breaks.repairable else ()
+    return ("control-healthy", "effect-proved", *_OF_JUDGEMENT, *proof, "recovered", "clean")
 
 
 def assess(

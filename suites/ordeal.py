@@ -63,6 +63,7 @@ class Ordeal:
         """Every expected pair must pass before anything is broken."""
         with self.phases.run_phase("control") as note:
             self.record.inventory = self.cluster.inventory()
+            self.record.request.scenario.check_inventory(self.record.inventory)
             seen = self._judged(self._look())
             if seen.judgement.verdict is not State.PASS or seen.look.state is None:
                 raise ControlFailedError(_unhealthy(seen))
@@ -72,17 +73,14 @@ class Ordeal:
         return seen.look.state
 
     def _watched(self, breakage: Breakage, before: ClusterState) -> None:
-        engine = Engine(
-            self.cluster,
-            ledger=Ledger.of(self.cluster.name),
-            run_id=self.record.request.run_id,
-        )
+        engine = self._engine()
+        others = {one.id for one in engine.open_injections()}
         with watching(self.cluster, rate_hz=WATCH_HZ) as watch:
             try:
                 self._broken(engine, breakage, before)
             finally:
                 began_s = time.monotonic()
-                reports = self._undo(engine)
+                reports = self._undo(engine, others)
             self._recover(began_s)
             self.record.convergence = tuple(
                 DarkRow(
@@ -95,6 +93,18 @@ class Ordeal:
             )
         self._read_back(before, reports)
 
+    def _engine(self) -> Engine:
+        request, folder = self.record.request, self.phases.folder
+        return Engine(
+            self.cluster,
+            ledger=Ledger.of(self.cluster.name),
+            run_id=request.run_id,
+            rng=Random(request.seed),  # noqa: S311  # MACs and the like, repeatable
+            watch=lambda event: (
+                folder.event("fault", id=event.id, what=event.what) if folder else None
+            ),
+        )
+
     def _broken(self, engine: Engine, breakage: Breakage, before: ClusterState) -> None:
         injection = self._inject(engine, breakage)
         effect = self._prove_effect(injection, breakage, before)
@@ -102,8 +112,8 @@ class Ordeal:
             self._settle()
         seen = self._observe()
         self._judge(seen, effect)
-        if self.record.request.prove:
-            self._prove()
+        if self.record.request.prove and breakage.repairable:
+            self._prove(engine)
 
     def _inject(self, engine: Engine, breakage: Breakage) -> Injection:
         with self.phases.run_phase("inject") as note:
@@ -158,26 +168,25 @@ class Ordeal:
             found = ", ".join(one.id for one in judged.judgement.findings) or "no finding"
             note.detail = f"{judged.judgement.verdict}: {found}"
 
-    def _prove(self) -> None:
+    def _prove(self, engine: Engine) -> None:
         judgement = self.record.judgement
         if judgement is None:
-            return
+            raise MeasureError("nothing was judged")
         with self.phases.run_phase("prove") as note:
-            judgement = proved(self.cluster, judgement, self._reprobe)
+            judgement = proved(engine, judgement, self._reprobe)
             self.record.judgement = judgement
-            answers = [one.proved for one in judgement.findings if one.proved is not None]
-            note.detail = f"{sum(answers)} of {len(answers)} findings proved by repair"
-        if answers:
-            message = (
-                "" if all(answers) else "a repair did not mend, or breaking again did not fail"
-            )
-            self._assert("proved-by-repair", "pass" if all(answers) else "fail", message)
+            answers = [one.proved for one in judgement.findings]
+            note.detail = f"{answers.count(True)} of {len(answers)} findings proved by repair"
+        good = bool(answers) and all(answers)
+        message = "" if good else "a repair did not mend, or breaking again did not bring it back"
+        self._assert("proved-by-repair", "pass" if good else "fail", message)
 
-    def _undo(self, engine: Engine) -> tuple[UndoReport, ...]:
-        """Undo everything; signals wait. An error is recorded, never raised over the one that led here."""
+    def _undo(self, engine: Engine, others: Collection[str]) -> tuple[UndoReport, ...]:
+        """Undo what this run injected; signals wait. An error is recorded, never raised over one that led here."""
         try:
             with self.interrupts.shielded(), self.phases.run_phase("undo"):
-                return tuple(engine.undo_all())
+                mine = [one.id for one in engine.open_injections() if one.id not in others]
+                return tuple(engine.undo(one) for one in reversed(mine))
         except GraymeshError as exc:
             self.record.fail(exc)
             return ()

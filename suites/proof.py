@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from probes.judge.repair import break_argv
 
-from clusters.errors import ExecTransportError
-from clusters.providers.base import Cluster
-from probes.model import VIP, Finding, Judgement, Observation, Pair, Repair, State
+from chaos.engine import Engine
+from probes.model import VIP, Finding, Judgement, Observation, Pair, State
 
 Reprobe = Callable[[Collection[Pair]], Observation]
 
 
-def proved(cluster: Cluster, judgement: Judgement, reprobe: Reprobe) -> Judgement:
+def proved(engine: Engine, judgement: Judgement, reprobe: Reprobe) -> Judgement:
     """The judgement with `proved` set on each finding that a repair of entries can prove.
 
-    Whatever happens, the entries are broken again when this returns or raises: the cause still stands, and undo
-    finds what it expects. Raises ExecTransportError where a repair command cannot be run or fails.
+    The fault stands again when this returns or raises. Raises FaultNotAppliedError where a repair command fails,
+    UndoError where the fault cannot be brought back.
     """
     findings = tuple(
-        _prove(cluster, finding, affected(finding, judgement), reprobe)
+        _prove(engine, finding, affected(finding, judgement), reprobe)
         for finding in judgement.findings
     )
     return replace(judgement, findings=findings)
@@ -40,27 +39,15 @@ def affected(finding: Finding, judgement: Judgement) -> tuple[Pair, ...]:
     return tuple(pair for pair in alone if pair.dst != VIP) or alone
 
 
-def _prove(cluster: Cluster, finding: Finding, pairs: Sequence[Pair], reprobe: Reprobe) -> Finding:
+def _prove(engine: Engine, finding: Finding, pairs: Collection[Pair], reprobe: Reprobe) -> Finding:
     if not (finding.entries and finding.repair and pairs):
         return finding
-    try:
-        _run_all(cluster, finding.repair)
+    breaks = [break_argv(entry) for entry in reversed(finding.entries)]
+    with engine.repaired(finding.repair, breaks):
         mended = _all_in(reprobe(pairs), State.PASS)
-    finally:
-        _run_all(cluster, [break_argv(entry) for entry in reversed(finding.entries)])
     broken = _all_in(reprobe(pairs), State.FAIL)
     return replace(finding, proved=mended and broken)
 
 
 def _all_in(observation: Observation, state: State) -> bool:
-    return all(one.state is state for one in observation.pairs)
-
-
-def _run_all(cluster: Cluster, commands: Iterable[Repair]) -> None:
-    for command in commands:
-        done = cluster.run(command.node, command.argv)
-        if done.status != 0:
-            said = (done.stderr or done.stdout).strip()
-            raise ExecTransportError(
-                f"on node {command.node} `{' '.join(command.argv)}` ended with {done.status}: {said}"
-            )
+    return bool(observation.pairs) and all(one.state is state for one in observation.pairs)

@@ -16,6 +16,10 @@ from probes.model import Entry
 Edge = tuple[str, str]
 
 
+class UnsuitableError(UsageError):
+    """The cluster cannot carry the scenario; the text says what it needs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """What exactly must be found, as sets; an empty one means that nothing may be named.
@@ -58,12 +62,13 @@ class Occurrence:
 class Breakage:
     """A fault, how a seed chooses its parameters on an inventory, and what must then be found.
 
-    `choose` raises UsageError where the inventory cannot carry it; `effect` is pure.
+    `choose` and `effect` are pure. `repairable`: wrong entries cause it, so that a repair of them can prove it.
     """
 
     fault: str
     choose: Callable[[Inventory, Random], Mapping[str, str]]
     effect: Callable[[Occurrence], Effect]
+    repairable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +89,11 @@ class Scenario:
     place: Callable[[ClusterSpec, Random], tuple[int, ...]] | None = None
 
     def check_spec(self, spec: ClusterSpec) -> None:
-        """Raise UsageError where a cluster made to this spec could not carry the scenario."""
+        """Raise UnsuitableError where a cluster made to this spec could not carry the scenario."""
         self._check(spec.provider, spec.dialect, nodes=spec.nodes, replicas=spec.dns_replicas)
 
     def check_inventory(self, inventory: Inventory) -> None:
-        """Raise UsageError where this cluster cannot carry the scenario."""
+        """Raise UnsuitableError where this cluster cannot carry the scenario."""
         self._check(
             inventory.provider,
             inventory.dialect,
@@ -98,17 +103,19 @@ class Scenario:
 
     def _check(self, provider: str, dialect: str, *, nodes: int, replicas: int) -> None:
         if nodes < self.least_nodes:
-            raise UsageError(f"{self.name} needs at least {self.least_nodes} nodes, got {nodes}")
+            raise UnsuitableError(
+                f"{self.name} needs at least {self.least_nodes} nodes, got {nodes}"
+            )
         if replicas < self.least_replicas:
-            raise UsageError(
+            raise UnsuitableError(
                 f"{self.name} needs at least {self.least_replicas} replicas, got {replicas}"
             )
         if dialect not in self.dialects:
-            raise UsageError(
+            raise UnsuitableError(
                 f"{self.name} needs dialect {' or '.join(self.dialects)}, got {dialect}"
             )
         if provider not in self.providers:
-            raise UsageError(
+            raise UnsuitableError(
                 f"{self.name} runs on {' or '.join(self.providers)}, not on {provider}"
             )
 

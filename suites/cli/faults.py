@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
-from chaos.registry import FAULTS
-
 from chaos.engine import Engine, recover
 from chaos.model import Injection, RecoverReport, UndoReport
+from chaos.registry import FAULTS
 from clusters.errors import ClusterBusyError, GraymeshError, UsageError
 from clusters.ledger import Ledger
 from clusters.places import names_with_state
@@ -66,12 +65,15 @@ def _injected(injection: Injection, name: str) -> Reply:
 
 
 def _undo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("injections", nargs="*", metavar="ID", help="only these (everything)")
     add_name(parser)
 
 
 def _undo(args: argparse.Namespace, context: Context) -> Reply:
     with claimed(args.name, "undo") as cluster, context.interrupts.shielded():
-        reports = _engine(cluster).undo_all()
+        engine = _engine(cluster)
+        chosen = args.injections
+        reports = tuple(map(engine.undo, chosen)) if chosen else engine.undo_all()
     return Reply(
         exit_code=0,
         document={"schema": "graymesh/undo/1", "undone": [_undo_row(one) for one in reports]},

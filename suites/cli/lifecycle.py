@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 from clusters.errors import GraymeshError, UsageError
 from clusters.lock import held
 from clusters.places import remove_state_dir
 from clusters.providers.registry import PROVIDERS, provider_of
 from clusters.topology import Inventory
-from suites.cli.options import DEFAULT_NAME, add_name, add_shape, command_line, spec_of
+from suites.cli.options import DEFAULT_NAME, add_name, add_owner, add_shape, command_line, spec_of
 from suites.cli.reply import Reply
 from suites.cli.verb import Context, Verb
 from suites.report.errors import error_part
@@ -21,10 +22,11 @@ from suites.session import opened, provider_named
 def _up_arguments(parser: argparse.ArgumentParser) -> None:
     add_name(parser)
     add_shape(parser)
+    add_owner(parser)
 
 
 def _up(args: argparse.Namespace, context: Context) -> Reply:
-    spec = spec_of(args, name=args.name)
+    spec = replace(spec_of(args, name=args.name), owner_pid=args.owner_pid)
     started_s = time.perf_counter()
     with held(spec.name, "up"):
         provider_named(spec.provider).up(spec, progress=context.console.progress)

@@ -56,6 +56,13 @@ def add_shape(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_owner(parser: argparse.ArgumentParser) -> None:
+    """`--owner-pid`."""
+    parser.add_argument(
+        "--owner-pid", type=whole(1), metavar="PID", help="remove it when this process ends"
+    )
+
+
 def shape_given(args: argparse.Namespace) -> tuple[str, ...]:
     """The flags about a new cluster's shape that were given."""
     return tuple(f"--{key.replace('_', '-')}" for key in _SHAPE if getattr(args, key) is not None)

@@ -60,9 +60,7 @@ def _run(args: argparse.Namespace, context: Context) -> Reply:
     for name in args.scenarios:
         known("scenario", name, SCENARIOS)
     if args.name is not None and shape_given(args):
-        raise UsageError(
-            f"run: {shape_given(args)[0]} is for a fresh cluster, not with --name"
-        )
+        raise UsageError(f"run: {shape_given(args)[0]} is for a fresh cluster, not with --name")
     seed = seed_of(args)
     chosen = [SCENARIOS[name] for name in args.scenarios]
     requests = [_request(args, scenario, seed) for scenario in chosen]
