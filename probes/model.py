@@ -57,6 +57,21 @@ class PairResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendStats:
+    """How fast a sweep sent: probes of all protocols, how many of them were ICMP, and the seconds from the first
+    probe to the last of the first burst."""
+
+    probes: int
+    icmp: int
+    burst_s: float
+
+    @property
+    def per_s(self) -> float:
+        """Probes per second of the first burst."""
+        return self.probes / self.burst_s if self.burst_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """One sweep. `pairs` has a result for every planned pair, in plan order."""
 
@@ -64,6 +79,7 @@ class Observation:
     timeout_s: float
     duration_s: float
     trouble: tuple[str, ...] = ()  # what was wrong with the prober itself, in words
+    stats: SendStats | None = None
 
 
 class Entry(NamedTuple):
