@@ -46,7 +46,9 @@ class ClusterSpec:
     replica_nodes: tuple[int, ...] | None = None
     rp_filter: int = 1
     owner_pid: int | None = None  # None: stays until `down`
-    cni_version: str | None = None  # kind: flannel's version, as "v0.28.10"; None: the newest there is
+    cni_version: str | None = (
+        None  # kind: flannel's version, as "v0.28.10"; None: the newest there is
+    )
     image: str | None = None  # kind: the node image; None: the one built here, or a published one
     proxy_mode: str = "iptables"  # kind: kube-proxy's mode
 

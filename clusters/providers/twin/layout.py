@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from clusters.errors import UsageError
+from clusters.errors import SetupError, UsageError
 from clusters.flannel.generations import GENERATIONS
 from clusters.providers.base import ClusterSpec
 
@@ -91,6 +91,18 @@ def underlay_address(index: int) -> str:
 def underlay_mac(index: int) -> str:
     """The MAC of node `index` on the underlay, made from its address as a container bridge does."""
     return _mac("02:42", underlay_address(index))
+
+
+def next_subnet(used: Collection[int], last: int) -> int:
+    """The subnet number a new node gets: the next free one after the `last` given, as Kubernetes allocates.
+
+    Raises SetupError where all are in use.
+    """
+    for step in range(1, SUBNETS):
+        candidate = (last + step) % SUBNETS
+        if candidate not in used:
+            return candidate
+    raise SetupError(f"no podCIDR is free in {CLUSTER_CIDR}: all {SUBNETS} are in use")
 
 
 def pod_cidr(subnet: int) -> str:

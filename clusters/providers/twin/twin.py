@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 from clusters import dns_names
-from clusters.errors import SetupError, UsageError
+from clusters.errors import GraymeshError, UsageError
 from clusters.flannel.generations import GENERATIONS
 from clusters.flannel.plan import live_events
 from clusters.netlink import Netlink
@@ -35,6 +34,7 @@ class Twin:
         self.leases: dict[str, Lease] = {}
         self.replicas: dict[str, ReplicaProcess] = {}
         self.nodes = {node.name: node for node in _make_nodes(spec)}
+        self._last_subnet = spec.nodes - 1
         self._generation = GENERATIONS[spec.dialect]
         self._loop = loop
         self._underlay_fd = namespaces.here(CLONE_NEWNET)
@@ -190,6 +190,9 @@ class Twin:
         """Switch a node off: nothing of it is left in the kernel; its lease and endpoints stay published."""
         node = self.node(name)
         node.live_netns()
+        self._remove(node)
+
+    def _remove(self, node: TwinNode) -> None:
         for pod in node.pods:
             if replica := self.replicas.get(pod.seat.name):
                 replica.end()
@@ -198,25 +201,34 @@ class Twin:
         self.changes.increase()
 
     def bring_up(self, name: str) -> None:
-        """Start a node that is down: everything is made anew, the agent announces itself, replicas answer."""
-        node = self.node(name)
-        rules = self._wire([node])
-        self.changes.increase()
-        lease = self.leases.get(name)
-        self.publish(node.start_agent(self._generation, mac=None, lease=lease))
-        self._begin(node)
-        rules.finish()
-        self._start_replicas([node])
+        """Start a node that is down: everything is made anew, the agent announces itself, replicas answer.
 
-    def renew(self, name: str) -> None:
-        """Replace a node that is down by a new one of that name: other podCIDR, other pod addresses, no lease."""
+        Raises SetupError, OSError; the node is down then.
+        """
         node = self.node(name)
-        used = {other.subnet for other in self.nodes.values()}
-        free = next((s for s in itertools.count(len(self.nodes)) if s not in used), layout.SUBNETS)
-        if free >= layout.SUBNETS:
-            raise SetupError(f"no free podCIDR for {name}: all {layout.SUBNETS} are in use")
+        try:
+            rules = self._wire([node])
+            lease = self.leases.get(name)
+            self.publish(node.start_agent(self._generation, mac=None, lease=lease))
+            self._begin(node)
+            rules.finish()
+            self._start_replicas([node])
+        except (GraymeshError, OSError):
+            self._remove(node)
+            raise
+        self.changes.increase()
+
+    def free_subnet(self) -> int:
+        """The podCIDR that the next new node gets. Raises SetupError."""
+        used = [node.subnet for node in self.nodes.values()]
+        return layout.next_subnet(used, self._last_subnet)
+
+    def renew(self, name: str, subnet: int) -> None:
+        """Replace a node that is down by a new one of that name: that podCIDR, other pod addresses, no lease."""
+        node = self.node(name)
+        self._last_subnet = subnet
         self.withdraw(name)
-        fresh = make_node(node.index, free, [pod.seat for pod in node.pods])
+        fresh = make_node(node.index, subnet, [pod.seat for pod in node.pods])
         fresh.births = node.births
         self.nodes[name] = fresh
 

@@ -108,9 +108,10 @@ class _Asked:
     def recreate_node(self, args: Args) -> Reply | Later:
         """Off, and a new one of that name on."""
         name = args.text("node")
+        subnet = self._twin.free_subnet()
 
         def renewed() -> None:
-            self._twin.renew(name)
+            self._twin.renew(name, subnet)
             self._twin.bring_up(name)
             self._twin.sync_others(name)
 
