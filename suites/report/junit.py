@@ -19,7 +19,7 @@ def junit(documents: Sequence[VerdictDocument]) -> str:
     root = ET.Element("testsuites")
     root.extend(_suite(document) for document in documents)
     ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
 def _suite(document: VerdictDocument) -> ET.Element:
