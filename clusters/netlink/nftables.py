@@ -31,6 +31,7 @@ _ADDRESSES: Final = {12: "-s", 16: "-d"}, {8: "-s", 24: "-d"}  # offset in an IP
 _PORTS: Final = {0: "--sport", 2: "--dport"}
 _TCPUDP_DEFAULT: Final = struct.pack("=HHHH", 0, 0xFFFF, 0, 0xFFFF)
 _BE16: Final = struct.Struct(">H")
+_BE16_TWICE: Final = struct.Struct(">HH")
 _BE32: Final = struct.Struct(">I")
 _BE32_SIGNED: Final = struct.Struct(">i")
 
@@ -64,6 +65,9 @@ class _Loaded(NamedTuple):
     header: int
     at: int  # the offset in that header, or the property's number
     mask: bytes = b""
+
+
+_BOTH_PORTS: Final = _Loaded(_TRANSPORT_HEADER, 0)  # iptables-nft merges neighbouring comparisons
 
 
 class _Rule:
@@ -107,7 +111,10 @@ class _Rule:
     def _compared(self, given: dict[int, bytes]) -> str:
         value = attributes(given[3], 0, len(given[3]))[1]
         operator = _u32(given[2])
-        words = self._field(self._registers[_u32(given[1])], value)
+        loaded = self._registers[_u32(given[1])]
+        if loaded == _BOTH_PORTS and len(value) == 4 and operator == _EQUAL:
+            return "--sport {} --dport {}".format(*_BE16_TWICE.unpack(value))
+        words = self._field(loaded, value)
         if words is None or operator not in (_EQUAL, _NOT_EQUAL):
             return _opaque("cmp")
         return words if operator == _EQUAL else f"! {words}"
