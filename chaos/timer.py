@@ -1,0 +1,142 @@
+"""The revert timer: a process of its own that undoes an injection whose time is up, whoever else has died."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from clusters.errors import ClusterBusyError, GraymeshError, SetupError
+from clusters.ledger import Ledger
+from clusters.waiting import Deadline, poll_until
+
+_POLL_S: Final = 0.5  # how soon an injection that was undone elsewhere is noticed
+_LEAVES_S: Final = 5.0  # for a cancelled timer to be gone
+_START_TICKS: Final = (
+    19  # starttime among the fields after the command's name (proc(5), /proc/PID/stat)
+)
+
+
+class Mark(NamedTuple):
+    """A timer's process. `started` (clock ticks since boot) tells it from a later one with the same pid."""
+
+    pid: int
+    started: int
+
+
+class Timers(Protocol):
+    """Starting and cancelling revert timers."""
+
+    def start(self, cluster: str, injection: str, after_s: float) -> Mark:
+        """Have the injection undone after that many seconds. Raises SetupError."""
+
+    def cancel(self, mark: Mark) -> None:
+        """End the timer and wait until it is gone; fine where it has gone already."""
+
+
+class ProcessTimers:
+    """Timers as detached processes."""
+
+    def start(self, cluster: str, injection: str, after_s: float) -> Mark:
+        """Start a session of its own that holds nothing of this process: no descriptor, no terminal, no lock.
+
+        A fresh interpreter and no fork: the caller may have threads, and a process must have one thread only to join
+        an unprivileged twin's user namespace.
+        """
+        argv = [sys.executable, "-P", "-m", "chaos.timer", cluster, injection, str(after_s)]
+        null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+        try:
+            pid = os.posix_spawn(sys.executable, argv, os.environ, file_actions=null, setsid=True)
+        except OSError as exc:
+            raise SetupError(f"cannot start the revert timer: {exc.strerror}") from exc
+        return Mark(pid, _started(pid) or 0)
+
+    def cancel(self, mark: Mark) -> None:
+        """End the timer and wait until it is gone; a timer that undoes does not end itself.
+
+        The caller holds the cluster's lock, without which a timer does nothing but wait: no undo is cut short.
+        """
+        if mark.pid == os.getpid():
+            return
+        with contextlib.suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(mark.pid)
+            try:
+                if _started(mark.pid) == mark.started:
+                    signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+                    select.select([pidfd], [], [], _LEAVES_S)
+            finally:
+                os.close(pidfd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(mark.pid, os.WNOHANG)
+
+
+def _started(pid: int) -> int | None:
+    """When a process started; None where it has gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(stat.rpartition(")")[2].split()[_START_TICKS])
+
+
+class _Watched:
+    """One injection as the ledger has it, read again only when the file has grown. Kept small: no typed records."""
+
+    def __init__(self, cluster: str, injection: str) -> None:
+        self._ledger = Ledger.of(cluster)
+        self._injection = injection
+        self._size: int | None = -1
+        self._closed = False
+
+    def closed(self) -> bool:
+        """Whether nothing of it is left to undo."""
+        size = self._ledger.size_bytes()
+        if size != self._size:
+            self._size = size
+            mine = [line for line in self._ledger.replay() if line.get("id") == self._injection]
+            self._closed = not mine or any(line.get("phase") == "clean" for line in mine)
+        return self._closed
+
+
+def wait_and_revert(cluster: str, injection: str, after_s: float) -> None:
+    """Wait until the time is up or the injection is closed; where it is still open then, undo it.
+
+    While another process holds the cluster's lock this goes on waiting: that process may be about to undo it.
+    Raises what `engine.revert` raises.
+    """
+    watched = _Watched(cluster, injection)
+    due = Deadline.after(after_s)
+
+    def over() -> bool:
+        return watched.closed() or (not due.left_s() and _reverted(cluster, injection))
+
+    poll_until(over, awaited="the end", deadline=Deadline(math.inf), every_s=_POLL_S)
+
+
+def _reverted(cluster: str, injection: str) -> bool:
+    from chaos.engine import revert  # noqa: PLC0415  # a waiting timer stays small
+
+    try:
+        revert(cluster, injection)
+    except ClusterBusyError:
+        return False
+    return True
+
+
+def main(argv: list[str]) -> int:
+    """CLUSTER INJECTION SECONDS; nobody reads what it prints, the ledger has what went wrong."""
+    cluster, injection, after_s = argv
+    try:
+        wait_and_revert(cluster, injection, float(after_s))
+    except GraymeshError as exc:
+        return exc.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
