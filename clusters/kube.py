@@ -78,7 +78,7 @@ class KubeEndpoint:
 class Kube:
     """One cluster's API. Methods raise ClusterGoneError where it does not answer, SetupError where it refuses.
 
-    Not for use by several threads at once.
+    For use by several threads.
     """
 
     def __init__(self, kubeconfig: Path) -> None:
@@ -150,6 +150,11 @@ class Kube:
         with contextlib.suppress(_AbsentError):
             self._call("DELETE", f"/api/v1/nodes/{name}")
 
+    def log(self, pod: str, *, namespace: str, lines: int) -> tuple[str, ...]:
+        """The last lines that a pod with one container wrote."""
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        return tuple(str(self._call("GET", path, query={"tailLines": str(lines)})).splitlines())
+
     def ready(self) -> bool:
         """Whether the API server calls itself ready; False as well where it does not answer."""
         try:
@@ -177,14 +182,16 @@ class Kube:
             answer = self._client.request(  # type: ignore[no-untyped-call]
                 method,
                 f"{self._where}{path}{'?' if query else ''}{urlencode(query or {})}",
-                headers={"Accept": "application/json", "Content-Type": content_type},
+                headers={"Accept": "application/json, */*", "Content-Type": content_type},
                 body=body,
                 _request_timeout=_ASK_S,
             )
             content = answer.read()
         if not 200 <= answer.status < 300:
             raise _refusal(answer.status, f"{method} {path}", content)
-        return json.loads(content) if content[:1] in b"{[" else content.decode(errors="replace")
+        return (
+            json.loads(content) if content[:1] in {b"{", b"["} else content.decode(errors="replace")
+        )
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:

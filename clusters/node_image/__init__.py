@@ -4,9 +4,24 @@ from clusters.node_image.building import (
     Built,
     build,
     built_image,
+    cni_program,
+    describe,
     kind_program,
     list_images,
     remove,
 )
+from clusters.node_image.go_tools import flannel_versions
+from clusters.node_image.images import flannel_tag
 
-__all__ = ["Built", "build", "built_image", "kind_program", "list_images", "remove"]
+__all__ = [
+    "Built",
+    "build",
+    "built_image",
+    "cni_program",
+    "describe",
+    "flannel_tag",
+    "flannel_versions",
+    "kind_program",
+    "list_images",
+    "remove",
+]

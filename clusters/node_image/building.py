@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from clusters.docker import docker
-from clusters.errors import UsageError
+from clusters.errors import SetupError, UsageError
 from clusters.node_image import cache, go_tools, needs, node
 from clusters.node_image.images import Versions
 from clusters.node_image.steps import Step, in_order
@@ -37,13 +38,13 @@ def build(*, kubernetes: str | None = None, flannel: Sequence[str] = (), progres
     was finished until then is kept, and the next call goes on from there.
     """
     last = node.node_step(_versions(kubernetes, flannel))
-    return describe(node.image_of(_made(last, progress)))
+    return _described(node.image_of(_made(last, progress)))
 
 
 def built_image() -> Built | None:
     """The image that `build()` would give, if it is there already; nothing is built."""
     last = node.node_step(_versions(None, ()))
-    return describe(node.image_of(cache.place(last))) if cache.kept(last) else None
+    return _described(node.image_of(cache.place(last))) if cache.kept(last) else None
 
 
 def kind_program(progress: Say) -> Path:
@@ -55,7 +56,7 @@ def list_images() -> tuple[Built, ...]:
     """The node images in Docker's store, by name. Raises SetupError where Docker cannot be asked."""
     said = docker(["image", "ls", f"--filter=label={node.LABEL}", f"--format={_LISTED}"])
     names = sorted(name for name in said.split() if name.startswith(f"{node.REPOSITORY}:"))
-    return tuple(describe(name) for name in names)
+    return tuple(_described(name) for name in names)
 
 
 def remove(image: str) -> None:
@@ -70,20 +71,36 @@ def remove(image: str) -> None:
             cache.discard(cache.cache_root())
 
 
-def describe(image: str) -> Built:
-    """What an image says about itself by its labels. Raises SetupError where Docker has no such image."""
-    fields = ("kubernetes", "coredns", "etcd", "flannel")
-    labels = "|".join(f'{{{{index .Config.Labels "graymesh.{field}"}}}}' for field in fields)
-    said = docker(["image", "inspect", f"--format={{{{.Size}}}}|{labels}", image]).strip()
-    size, kubernetes, coredns, etcd, flannel = said.split("|")
+def cni_program(name: str, progress: Say) -> Path:
+    """A CNI plugin, built where it is not kept. Raises UsageError for one that is not built here."""
+    for program in go_tools.cni_programs():
+        if program.name == f"cni-{name}":
+            return _made(go_tools.program_step(program), progress) / program.name
+    raise UsageError(f"CNI plugin {name}: not built here")
+
+
+def describe(image: str) -> Built | None:
+    """What an image says about itself by its labels; None where it was not built here. Raises SetupError if absent."""
+    said = docker(["image", "inspect", "--format={{.Size}}|{{json .Config.Labels}}", image])
+    size, _, text = said.strip().partition("|")
+    labels: dict[str, str] = json.loads(text) or {}
+    if node.LABEL not in labels:
+        return None
     return Built(
         image=image,
-        kubernetes=kubernetes,
-        coredns=coredns,
-        etcd=etcd,
-        flannel=tuple(flannel.split(",")),
+        kubernetes=labels["graymesh.kubernetes"],
+        coredns=labels["graymesh.coredns"],
+        etcd=labels["graymesh.etcd"],
+        flannel=tuple(labels["graymesh.flannel"].split(",")),
         size_bytes=int(size),
     )
+
+
+def _described(image: str) -> Built:
+    built = describe(image)
+    if built is None:
+        raise SetupError(f"the image {image} has lost its labels (graymesh node-image rm {image})")
+    return built
 
 
 def _versions(kubernetes: str | None, flannel: Sequence[str]) -> Versions:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,7 +14,7 @@ from clusters.netns import Vantage
 from clusters.providers.kind import manifests
 from clusters.providers.kind.identity import Identity
 from clusters.providers.kind.namespaces import Namespaces
-from clusters.state import Lease
+from clusters.state import Address, Lease
 from clusters.state_reader import own_link
 from clusters.topology import Inventory, Node, Pod, Replica, Vtep
 
@@ -134,9 +133,13 @@ def _devices(node: Node, namespaces: Namespaces) -> _Devices:
 
 def _underlay(vantage: Vantage) -> tuple[str, ...]:
     """IPv4 addresses of the container's own network card; after a re-plug it may have another name than eth0."""
+    cards = (cidr for device, cidr in addresses_of(vantage) if device.startswith("eth"))
+    return tuple(cidr.partition("/")[0] for cidr in cards if ":" not in cidr)
+
+
+def addresses_of(vantage: Vantage) -> tuple[Address, ...]:
+    """Every address in a namespace. Raises KernelRefusedError, OSError."""
     with Netlink.open(vantage.fd) as netlink:
         links = decode_links.links(netlink.dump(tables.LINKS))
-        names: Mapping[int, str] = {one.link.ifindex: one.link.name for one in links}
-        found = decode.addresses(netlink.dump(tables.ADDRESSES), names)
-    cards = (one.cidr for one in found if one.device.startswith("eth"))
-    return tuple(cidr.partition("/")[0] for cidr in cards if ":" not in cidr)
+        names = {one.link.ifindex: one.link.name for one in links}
+        return decode.addresses(netlink.dump(tables.ADDRESSES), names)

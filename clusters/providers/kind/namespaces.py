@@ -65,6 +65,10 @@ class Namespaces:
             raise ClusterGoneError(f"node {name} does not run (docker start {name})")
         return known
 
+    def net_inode(self, place: str) -> int:
+        """The number of the network namespace: no other living one has it. Raises ClusterGoneError."""
+        return os.fstat(self.net(place)).st_ino
+
     def close(self) -> None:
         """Close every descriptor. Idempotent."""
         with self._lock:

@@ -9,18 +9,64 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from clusters.dns_names import identity_name
-from clusters.errors import ClusterGoneError, GraymeshError
+from clusters.errors import GraymeshError
 from clusters.netns import Vantage, inside
 from clusters.providers.base import Cluster
 from clusters.providers.kind.identity import Identity
+from clusters.providers.kind.inventory import addresses_of
 from clusters.state import ClusterState, Lease, NodeState
-from clusters.state_reader import read_state
-from clusters.topology import Inventory
+from clusters.state_reader import read_node, read_state
+from clusters.topology import Inventory, Node
 from clusters.waiting import Deadline, poll_until
 
 _DNS_PORT: Final = 53
 _ANSWER_S: Final = 0.5
 _EVERY_S: Final = 0.25
+
+
+def await_node(cluster: Cluster, node: str, *, deadline: Deadline) -> None:
+    """Return when a node is back: its places run, and it has published and written what its own agents write.
+
+    What the other nodes know about it is not waited for: their agents may be frozen.
+    Raises DeadlineExceededError with what was missing last.
+    """
+    poll_until(
+        lambda: _first(_lacks_node(cluster, node)),
+        until=lambda lacking: not lacking,
+        awaited=f"node {node} to be back",
+        deadline=deadline,
+        every_s=_EVERY_S,
+    )
+
+
+def await_agent(cluster: Cluster, node: str, *, deadline: Deadline) -> None:
+    """Return when the node's flanneld has published its device and knows every other lease.
+
+    Raises DeadlineExceededError with what was missing last.
+    """
+    poll_until(
+        lambda: _first(_lacks_agent(cluster, node)),
+        until=lambda lacking: not lacking,
+        awaited=f"flanneld of {node} to have written its tables",
+        deadline=deadline,
+        every_s=_EVERY_S,
+    )
+
+
+def await_rules(cluster: Cluster, node: str, *, deadline: Deadline) -> None:
+    """Return when the node's rules map the VIP to exactly the ready replicas. Raises DeadlineExceededError."""
+
+    def lacking() -> Iterator[str]:
+        state = read_node(cluster, node, vip=True, counters=False)
+        yield from _lacks_rules_of(state, cluster.inventory())
+
+    poll_until(
+        lambda: _first(lacking()),
+        until=lambda found: not found,
+        awaited=f"kube-proxy of {node} to have written its rules",
+        deadline=deadline,
+        every_s=_EVERY_S,
+    )
 
 
 def await_ready(cluster: Cluster, identity: Identity, *, deadline: Deadline) -> None:
@@ -36,15 +82,48 @@ def await_ready(cluster: Cluster, identity: Identity, *, deadline: Deadline) -> 
 
 def missing(cluster: Cluster, identity: Identity) -> str:
     """The first thing that a cluster lacks to be ready, "" where it lacks nothing."""
+    return _first(_lacks(cluster, identity))
+
+
+def _first(lacking: Iterator[str]) -> str:
     try:
-        return next(_lacks(cluster, identity), "")
-    except GraymeshError as exc:
+        return next(lacking, "")
+    except (GraymeshError, OSError) as exc:
         return str(exc)
+
+
+def _lacks_node(cluster: Cluster, node: str) -> Iterator[str]:
+    yield from _lacks_agent(cluster, node)
+    inventory = cluster.inventory()
+    for pod in (*inventory.pods, *inventory.replicas):
+        if pod.node == node and (not pod.ips or pod.ips[0] not in _own(cluster.vantage(pod.name))):
+            yield f"{pod.name} does not have the address {pod.ips} that the API server says"
+
+
+def _own(vantage: Vantage) -> tuple[str, ...]:
+    return tuple(cidr.partition("/")[0] for _device, cidr in addresses_of(vantage))
+
+
+def _lacks_agent(cluster: Cluster, node: str) -> Iterator[str]:
+    inventory = cluster.inventory()
+    leases = {lease.node: lease for lease in cluster.leases()}
+    yield from _lacks_lease(inventory.node(node), leases.get(node))
+    mine = read_node(cluster, node, counters=False)
+    others = (lease for name, lease in leases.items() if name != node)
+    yield from (
+        f"it has no entries for {lease.node}" for lease in others if not _knows(mine, lease)
+    )
+
+
+def _lacks_lease(node: Node, lease: Lease | None) -> Iterator[str]:
+    if lease is None or lease.mac != node.vtep.mac or lease.underlay not in node.underlay:
+        yield f"node {node.name} has not published its {node.vtep.device}"
 
 
 def _lacks(cluster: Cluster, identity: Identity) -> Iterator[str]:
     inventory = cluster.inventory()
-    yield from _lacks_pods(inventory, identity)
+    yield from _lacks_pods(inventory)
+    yield from _lacks_replicas(inventory, identity)
     state = read_state(cluster, vip=True, counters=False)
     yield from (f"{node}: {reason}" for node, reason in state.unreadable.items())
     yield from _lacks_leases(state)
@@ -52,9 +131,12 @@ def _lacks(cluster: Cluster, identity: Identity) -> Iterator[str]:
     yield from _lacks_answers(cluster, inventory)
 
 
-def _lacks_pods(inventory: Inventory, identity: Identity) -> Iterator[str]:
+def _lacks_pods(inventory: Inventory) -> Iterator[str]:
     yield from (f"node {n.name} has no podCIDR" for n in inventory.nodes if not n.pod_cidrs)
     yield from (f"pod {pod.name} has no address" for pod in inventory.pods if not pod.ips)
+
+
+def _lacks_replicas(inventory: Inventory, identity: Identity) -> Iterator[str]:
     ready = [replica.name for replica in inventory.replicas if replica.ready]
     if len(ready) != identity.replicas or len(ready) != len(inventory.replicas):
         yield f"{len(ready)} of {identity.replicas} DNS replicas are ready"
@@ -65,14 +147,12 @@ def _lacks_leases(state: ClusterState) -> Iterator[str]:
     leases = {lease.node: lease for lease in state.leases}
     for node in state.inventory.nodes:
         lease = leases.get(node.name)
-        if lease is None or lease.mac != node.vtep.mac or lease.underlay not in node.underlay:
-            yield f"node {node.name} has not published its {node.vtep.device}"
-        else:
-            yield from (
-                f"node {peer.node} has no entries for {node.name} yet"
-                for peer in state.nodes.values()
-                if peer.node != node.name and not _knows(peer, lease)
-            )
+        yield from _lacks_lease(node, lease)
+        yield from (
+            f"node {peer.node} has no entries for {node.name} yet"
+            for peer in state.nodes.values()
+            if lease is not None and peer.node != node.name and not _knows(peer, lease)
+        )
 
 
 def _knows(peer: NodeState, lease: Lease) -> bool:
@@ -85,12 +165,16 @@ def _knows(peer: NodeState, lease: Lease) -> bool:
 
 
 def _lacks_rules(state: ClusterState) -> Iterator[str]:
-    wanted = {ip for replica in state.inventory.replicas for ip in replica.ips[:1]}
     for node in state.nodes.values():
-        targets = node.vip.targets if node.vip is not None else {}
-        for transport in ("udp", "tcp"):
-            if set(targets.get(transport, ())) != wanted:
-                yield f"kube-proxy of {node.node} has not written the {transport} rules"
+        yield from _lacks_rules_of(node, state.inventory)
+
+
+def _lacks_rules_of(node: NodeState, inventory: Inventory) -> Iterator[str]:
+    wanted = {ip for replica in inventory.replicas if replica.ready for ip in replica.ips[:1]}
+    targets = node.vip.targets if node.vip is not None else {}
+    for transport in ("udp", "tcp"):
+        if set(targets.get(transport, ())) != wanted:
+            yield f"kube-proxy of {node.node} has not written the {transport} rules"
 
 
 def _lacks_answers(cluster: Cluster, inventory: Inventory) -> Iterator[str]:
@@ -131,24 +215,3 @@ def _query(name: str) -> bytes:
     labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
     header = secrets.token_bytes(2) + b"\x01\x00" + b"\x00\x01" + bytes(6)
     return header + labels + b"\x00" + b"\x00\x01\x00\x01"
-
-
-def await_node(cluster: Cluster, identity: Identity, node: str, *, deadline: Deadline) -> None:
-    """As `await_ready`, for a node that comes back: its places are there again and everything is in the tables."""
-
-    def lacking() -> str:
-        try:
-            for pod in cluster.inventory().pods:
-                if pod.node == node:
-                    cluster.vantage(pod.name)
-        except ClusterGoneError as exc:
-            return str(exc)
-        return missing(cluster, identity)
-
-    poll_until(
-        lacking,
-        until=lambda found: not found,
-        awaited=f"node {node} to be back",
-        deadline=deadline,
-        every_s=_EVERY_S,
-    )
