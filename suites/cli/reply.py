@@ -48,13 +48,19 @@ def json_target(path: str | None) -> Iterator[TextIO | None]:
     elif path == "-":
         yield sys.stdout
     else:
-        with _claimed(path) as file:
+        file = _claimed(path)
+        try:
             yield file
+        finally:
+            with contextlib.suppress(
+                OSError
+            ):  # said already, by the write that could not be flushed
+                file.close()
 
 
 def _claimed(path: str) -> TextIO:
     try:
-        file = open(path, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # the caller's with
+        file = open(path, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # the caller closes it
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else str(exc)
         raise UsageError(f"--json: cannot write {path!r}: {reason}") from exc
