@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from typing import Final, cast
 
 from chaos.engine import Engine, recover
 from chaos.model import Injection, RecoverReport, UndoReport
 from chaos.registry import FAULTS
-from clusters.errors import ClusterBusyError, GraymeshError, UsageError
+from clusters.errors import ClusterBusyError, UsageError
 from clusters.ledger import Ledger
 from clusters.places import names_with_state
 from clusters.providers.base import Cluster
 from clusters.providers.registry import PROVIDERS
+from suites.child import call
 from suites.cli.options import add_name, command_line, new_run_id
 from suites.cli.parsing import key_values, known, seconds
 from suites.cli.reply import Reply
 from suites.cli.verb import Context, Verb
-from suites.report.errors import error_part
+from suites.report.document import ErrorPart, RecoverRow, UndoRow
 from suites.report.run_document import change_row, injected_row
 from suites.session import claimed
+
+_RECOVERED: Final = "graymesh/recover/1"
 
 
 def _inject_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,14 +78,15 @@ def _undo(args: argparse.Namespace, context: Context) -> Reply:
         engine = _engine(cluster)
         chosen = args.injections
         reports = tuple(map(engine.undo, chosen)) if chosen else engine.undo_all()
+    rows = [_undo_row(one) for one in reports]
     return Reply(
         exit_code=0,
-        document={"schema": "graymesh/undo/1", "undone": [_undo_row(one) for one in reports]},
-        text="\n".join(_undo_lines(reports)) or "nothing was injected",
+        document={"schema": "graymesh/undo/1", "undone": rows},
+        text="\n".join(_undo_lines(rows)) or "nothing was injected",
     )
 
 
-def _undo_row(report: UndoReport) -> dict[str, object]:
+def _undo_row(report: UndoReport) -> UndoRow:
     return {
         "id": report.id,
         "fault": report.fault,
@@ -90,11 +95,11 @@ def _undo_row(report: UndoReport) -> dict[str, object]:
     }
 
 
-def _undo_lines(reports: Iterable[UndoReport]) -> Iterable[str]:
-    for one in reports:
-        yield f"{one.fault} ({one.id}) is undone"
-        yield from (f"  left alone, not graymesh's: {line}" for line in one.foreign)
-        yield from (f"  remains: {line}" for line in one.differences)
+def _undo_lines(rows: Iterable[UndoRow]) -> Iterable[str]:
+    for one in rows:
+        yield f"{one['fault']} ({one['id']}) is undone"
+        yield from (f"  left alone, not graymesh's: {line}" for line in one["foreign"])
+        yield from (f"  remains: {line}" for line in one["differences"])
 
 
 def _recover_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,28 +114,23 @@ def _recover(args: argparse.Namespace, context: Context) -> Reply:
 
     With --name, a cluster that another run holds is an error; else it is left alone, for that run cleans up itself.
     """
-    if args.name is not None:
-        if args.all:
-            raise UsageError("recover: --name and --all exclude each other")
-        _must_exist(args.name)
-        return _recovered([_recover_one(args.name, context)], [], {})
-    reports: list[RecoverReport] = []
-    busy: list[str] = []
-    failed: dict[str, GraymeshError] = {}
-    for name in names_with_state():
-        try:
-            reports.append(_recover_one(name, context))
-        except ClusterBusyError as exc:
-            busy.append(str(exc))
-        except GraymeshError as exc:
-            failed[name] = exc
-    return _recovered(reports, busy, failed)
-
-
-def _recover_one(name: str, context: Context) -> RecoverReport:
-    context.console.progress(f"recovering {name}")
+    if args.name is None:
+        return _recover_all(context)
+    if args.all:
+        raise UsageError("recover: --name and --all exclude each other")
+    _must_exist(args.name)
     with context.interrupts.shielded():
-        return recover(name)
+        report = recover(args.name)
+    return Reply(
+        exit_code=0,
+        document={
+            "schema": _RECOVERED,
+            "clusters": [_recover_row(report)],
+            "busy": [],
+            "failed": {},
+        },
+        text="\n".join(_recover_lines(_recover_row(report))),
+    )
 
 
 def _must_exist(name: str) -> None:
@@ -141,34 +141,41 @@ def _must_exist(name: str) -> None:
         )
 
 
-def _recovered(
-    reports: list[RecoverReport], busy: list[str], failed: dict[str, GraymeshError]
-) -> Reply:
-    worst = max(failed.values(), key=lambda exc: exc.exit_code, default=None)
-    lines = [line for one in reports for line in _recover_lines(one)]
+def _recover_all(context: Context) -> Reply:
+    """Each cluster in a process of its own: one process can join one user namespace only."""
+    rows: list[RecoverRow] = []
+    busy: list[str] = []
+    failed: dict[str, ErrorPart] = {}
+    for name in names_with_state():
+        context.console.progress(f"recovering {name}")
+        called = call(["recover", "--name", name], quiet=True)
+        error = cast("ErrorPart | None", called.document.get("error"))
+        if error is None:
+            rows += cast("list[RecoverRow]", called.document["clusters"])
+        elif error["kind"] == ClusterBusyError.__name__:
+            busy.append(error["message"])
+        else:
+            failed[name] = error
+    lines = [*(line for row in rows for line in _recover_lines(row)), *busy]
     return Reply(
-        exit_code=worst.exit_code if worst else 0,
-        document={
-            "schema": "graymesh/recover/1",
-            "clusters": [
-                {
-                    "cluster": one.cluster,
-                    "undone": [_undo_row(report) for report in one.undone],
-                    "note": one.note,
-                }
-                for one in reports
-            ],
-            "busy": busy,
-            "failed": {name: error_part(exc) for name, exc in failed.items()},
-        },
-        text="\n".join([*lines, *busy]) or "there was nothing to recover",
-        error="; ".join(str(exc) for exc in failed.values()) or None,
+        exit_code=max((one["exit_code"] for one in failed.values()), default=0),
+        document={"schema": _RECOVERED, "clusters": rows, "busy": busy, "failed": failed},
+        text="\n".join(lines) or "there was nothing to recover",
+        error="; ".join(one["message"] for one in failed.values()) or None,
     )
 
 
-def _recover_lines(report: RecoverReport) -> Iterable[str]:
-    yield f"{report.cluster}: {report.note or f'{len(report.undone)} undone'}"
-    yield from (f"  {line}" for line in _undo_lines(report.undone))
+def _recover_row(report: RecoverReport) -> RecoverRow:
+    return {
+        "cluster": report.cluster,
+        "undone": [_undo_row(one) for one in report.undone],
+        "note": report.note,
+    }
+
+
+def _recover_lines(row: RecoverRow) -> Iterable[str]:
+    yield f"{row['cluster']}: {row['note'] or str(len(row['undone'])) + ' undone'}"
+    yield from (f"  {line}" for line in _undo_lines(row["undone"]))
 
 
 INJECT = Verb(arguments=_inject_arguments, run=_inject)

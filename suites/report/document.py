@@ -255,3 +255,20 @@ class RunsDocument(TypedDict):
 
     schema: Literal["graymesh/runs/1"]
     runs: list[VerdictDocument]
+
+
+class UndoRow(TypedDict):
+    """One injection that was undone; neither list makes the undo incomplete."""
+
+    id: str
+    fault: str
+    foreign: list[str]
+    differences: list[str]
+
+
+class RecoverRow(TypedDict):
+    """What `recover` did on one cluster; `note` says why where there was nothing to do."""
+
+    cluster: str
+    undone: list[UndoRow]
+    note: str
