@@ -13,7 +13,7 @@ import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from clusters.errors import SetupError
 from clusters.netns import CLONE_NEWNET, CLONE_NEWUSER, setns, unshare
@@ -32,6 +32,29 @@ class _Joined:
 
 
 _joined: _Joined | None = None  # namespaces belong to the process, so does this
+
+
+class Passport(NamedTuple):
+    """What a process started by this one needs to reach the holders as this one does: it must inherit `fds`."""
+
+    uid: int
+    fds: tuple[int, int]  # the table of unix sockets, the door
+
+
+def passport() -> Passport | None:
+    """This process's; None where it has joined nothing, so that a child needs none."""
+    if _joined is None:
+        return None
+    return Passport(_joined.uid, (_joined.unix_table_fd, _joined.door.fileno()))
+
+
+def travel_on(passport: Passport) -> None:
+    """Stand where the process that gave the passport stands: it started this one, which inherited the descriptors."""
+    global _joined  # noqa: PLW0603  # a fact about the process, like its namespaces
+    table_fd, door_fd = passport.fds
+    for fd in passport.fds:
+        os.set_inheritable(fd, False)  # noqa: FBT003  # its only form
+    _joined = _Joined(uid=passport.uid, unix_table_fd=table_fd, door=socket.socket(fileno=door_fd))
 
 
 def caller_uid() -> int:

@@ -21,13 +21,19 @@ class Loop:
     _order: itertools.count[int] = field(default_factory=itertools.count)
     _stopped: bool = False
 
-    def watch(self, fd: int, readable: Callback, writable: Callback | None = None) -> None:
-        """Call `readable` whenever `fd` can be read, `writable` (where given) whenever it can be written."""
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writable else 0)
+    def watch(self, fd: int, readable: Callback) -> None:
+        """Call back whenever `fd` can be read; replaces what was watched of it before."""
+        self._set(fd, selectors.EVENT_READ, readable)
+
+    def watch_writable(self, fd: int, writable: Callback) -> None:
+        """Call back whenever `fd` can be written; replaces what was watched of it before."""
+        self._set(fd, selectors.EVENT_WRITE, writable)
+
+    def _set(self, fd: int, events: int, callback: Callback) -> None:
         if fd in self._selector.get_map():
-            self._selector.modify(fd, events, (readable, writable))
+            self._selector.modify(fd, events, callback)
         else:
-            self._selector.register(fd, events, (readable, writable))
+            self._selector.register(fd, events, callback)
 
     def unwatch(self, fd: int) -> None:
         """Forget `fd`; call before closing it. Idempotent."""
@@ -45,15 +51,13 @@ class Loop:
     def run(self) -> None:
         """Serve until stopped."""
         while not self._stopped:
-            for key, events in self._selector.select(self._wait_s()):
-                readable, writable = key.data
-                if events & selectors.EVENT_READ:
-                    readable()
-                if writable and events & selectors.EVENT_WRITE and self._watched(key):
-                    writable()
+            for key, _events in self._selector.select(self._wait_s()):
+                if self._watched(key):
+                    key.data()
             self._run_due()
 
     def _watched(self, key: selectors.SelectorKey) -> bool:
+        """Whether no earlier callback of this turn has ended or changed this watch."""
         return self._selector.get_map().get(key.fd) is key
 
     def _wait_s(self) -> float | None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from clusters.errors import GraymeshError, SetupError, UsageError
 from clusters.providers.twin.loop import Loop
 from clusters.providers.twin.wire import Inbox, Json, Outbox, WireError, peer_uid
 
-_REQUEST_LIMIT_BYTES = 1 << 20
+_REQUEST_LIMIT_BYTES: Final = 1 << 20
+_HUGE: Final = 1e12
+_MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,19 +63,21 @@ class Args:
         """A string, or None where it is absent."""
         return None if self.values.get(name) is None else self.text(name)
 
+    def optional_mac(self, name: str) -> str | None:
+        """A MAC that a device can have, in lower case, or None where it is absent."""
+        mac = self.optional_text(name)
+        if mac is None:
+            return None
+        if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1 or not mac.strip("0:"):
+            raise UsageError(f"{name}: expected a unicast MAC like 02:00:00:00:00:01, got {mac!r}")
+        return mac.lower()
+
     def number(self, name: str) -> float:
-        """A number."""
+        """A finite number."""
         value = self.values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _HUGE:
             raise UsageError(f"{name}: expected a number, got {value!r}")
         return float(value)
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """A list of strings."""
-        value = self.values.get(name)
-        if not isinstance(value, list):
-            raise UsageError(f"{name}: expected a list of texts, got {value!r}")
-        return tuple(str(item) for item in value)
 
 
 Verb = Callable[[Args], Reply | Later]
@@ -113,14 +119,18 @@ class Server:
     def _read(self, connection: _Connection) -> None:
         try:
             more = connection.inbox.receive(connection.sock)
-            while (request := connection.inbox.message()) is not None:
-                self._answer(connection, request)
+            self._work(connection)
         except BlockingIOError:
             return
         except (OSError, WireError):
             more = False
         if not more:
             self._close(connection)
+
+    def _work(self, connection: _Connection) -> None:
+        """Answer what was received, unless answers wait: who does not read is not read either. Raises WireError."""
+        while connection.outbox.empty and (request := connection.inbox.message()) is not None:
+            self._answer(connection, request)
 
     def _answer(self, connection: _Connection, request: Mapping[str, Json]) -> None:
         number = request.get("id")
@@ -155,13 +165,22 @@ class Server:
         self._flush(connection)
 
     def _flush(self, connection: _Connection) -> None:
+        fd = connection.sock.fileno()
         try:
-            done = connection.outbox.flush(connection.sock)
+            if connection.outbox.flush(connection.sock):
+                self.loop.watch(fd, lambda: self._read(connection))
+            else:
+                self.loop.watch_writable(fd, lambda: self._resume(connection))
         except OSError:
             self._close(connection)
-            return
-        writable = None if done else lambda: self._flush(connection)
-        self.loop.watch(connection.sock.fileno(), lambda: self._read(connection), writable)
+
+    def _resume(self, connection: _Connection) -> None:
+        self._flush(connection)
+        try:
+            if not connection.closed:
+                self._work(connection)
+        except WireError:
+            self._close(connection)
 
     def _close(self, connection: _Connection) -> None:
         if not connection.closed:

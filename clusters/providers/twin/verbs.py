@@ -56,7 +56,7 @@ class _Asked:
 
     def places(self, args: Args) -> Reply:
         """A part of the places that are up, from the `start`th on: two descriptors each, and whether more follow."""
-        start = int(args.number("start"))
+        start = max(0, int(args.number("start")))
         every = sorted(self._twin.place_fds().items())
         part = every[start : start + FDS_PER_MESSAGE // 2]
         names = [name for name, _ in part]
@@ -92,7 +92,7 @@ class _Asked:
 
     def renew_vtep(self, args: Args) -> Reply:
         """New device, new MAC."""
-        self._twin.restart_agent(args.text("node"), mac=args.optional_text("mac"), anew=True)
+        self._twin.restart_agent(args.text("node"), mac=args.optional_mac("mac"), anew=True)
         return Reply()
 
     def restart_agent(self, args: Args) -> Reply:

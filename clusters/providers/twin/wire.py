@@ -65,8 +65,8 @@ class Inbox:
         del self._bytes[: end + 1]
         try:
             message = json.loads(line)
-        except ValueError as exc:
-            raise WireError("not JSON") from exc
+        except (ValueError, RecursionError) as exc:
+            raise WireError("not JSON, or nested too deeply") from exc
         if not isinstance(message, dict):
             raise WireError("not a JSON object")
         return message
@@ -83,6 +83,11 @@ class Outbox:
     """Messages not yet accepted by the socket; never blocks on a slow reader."""
 
     _waiting: deque[tuple[bytes, tuple[int, ...]]] = field(default_factory=deque)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the socket has accepted everything."""
+        return not self._waiting
 
     def put(self, message: Mapping[str, Json], fds: tuple[int, ...] = ()) -> None:
         """Queue one message; `fds` stay open on our side."""

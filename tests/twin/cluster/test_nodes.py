@@ -8,14 +8,20 @@ from collections.abc import Callable
 import pytest
 
 from clusters.errors import ClusterGoneError, UsageError
+from clusters.providers.base import Cluster
+from clusters.providers.twin.client import TwinCluster
 from clusters.state_reader import own_link, read_node, read_state
 from clusters.waiting import Deadline, poll_until
 
 pytestmark = pytest.mark.twin
 
+Make = Callable[..., TwinCluster]
+Ping = Callable[[Cluster, str, str], bool]
+Ask = Callable[..., str | None]
+
 
 @pytest.mark.parametrize("act", ["restart_node", "recreate_node"])
-def test_everything_works_again_afterwards(make, ping, ask, act):
+def test_everything_works_again_afterwards(make: Make, ping: Ping, ask: Ask, act: str) -> None:
     """Pods and replicas come back, peers follow the lease event, every node's rules are right."""
     cluster = make()
 
@@ -30,7 +36,7 @@ def test_everything_works_again_afterwards(make, ping, ask, act):
         assert {ask(cluster, pod.name, inventory.vip) for _ in range(40)} == replicas
 
 
-def test_a_restart_keeps_addresses_and_changes_the_boot_id(make):
+def test_a_restart_keeps_addresses_and_changes_the_boot_id(make: Make) -> None:
     """A reboot keeps the Node object, so podCIDR, pod addresses here and underlay address stay."""
     cluster = make(nodes=3)
     before, boots = cluster.inventory(), [cluster.boot_id(f"n{i}") for i in range(3)]
@@ -48,7 +54,9 @@ def test_a_restart_keeps_addresses_and_changes_the_boot_id(make):
 @pytest.mark.parametrize(
     ("dialect", "kept"), [("static", False), ("l3miss", False), ("persistent", True)]
 )
-def test_a_restart_changes_the_mac_unless_the_generation_keeps_it(make, dialect, kept):
+def test_a_restart_changes_the_mac_unless_the_generation_keeps_it(
+    make: Make, dialect: str, *, kept: bool
+) -> None:
     """v0.24.1 and later take the MAC from the Node's annotation."""
     cluster = make(nodes=3, dialect=dialect)
     before = cluster.inventory().nodes[1].vtep.mac
@@ -58,12 +66,12 @@ def test_a_restart_changes_the_mac_unless_the_generation_keeps_it(make, dialect,
     assert (cluster.inventory().nodes[1].vtep.mac == before) is kept
 
 
-def test_a_restart_empties_run_and_rules_made_by_hand(make):
+def test_a_restart_empties_run_and_rules_made_by_hand(make: Make) -> None:
     """Namespace, conntrack and /run are new, as after a boot."""
     cluster = make(nodes=2, dns_replicas=1)
     cluster.run("n1", ["touch", "/run/by-hand"])
-    cluster.run("n1", "iptables -I FORWARD -j DROP".split())
-    cluster.run("n1", "ip route add blackhole 10.99.0.0/16".split())
+    cluster.run("n1", ["iptables", "-I", "FORWARD", "-j", "DROP"])
+    cluster.run("n1", ["ip", "route", "add", "blackhole", "10.99.0.0/16"])
 
     cluster.restart_node("n1")
 
@@ -72,7 +80,7 @@ def test_a_restart_empties_run_and_rules_made_by_hand(make):
     assert "10.99.0.0/16" not in {r.dst for r in read_node(cluster, "n1").routes}
 
 
-def test_a_frozen_peer_misses_a_restart(make, ping):
+def test_a_frozen_peer_misses_a_restart(make: Make, ping: Ping) -> None:
     """The silent reboot of the founding incident, done by rebooting."""
     cluster = make(nodes=3)
     cluster.freeze_agent("n2")
@@ -83,7 +91,7 @@ def test_a_frozen_peer_misses_a_restart(make, ping):
     assert not ping(cluster, "n0-p0", "10.244.2.2")
 
 
-def test_a_node_that_was_frozen_starts_live(make):
+def test_a_node_that_was_frozen_starts_live(make: Make) -> None:
     """Its flanneld is a new process."""
     cluster = make(nodes=2, dns_replicas=1)
     cluster.freeze_agent("n1")
@@ -93,7 +101,7 @@ def test_a_node_that_was_frozen_starts_live(make):
     assert not any(agent.frozen for agent in cluster.agents())
 
 
-def test_a_recreated_node_has_new_addresses_and_the_old_ones_are_gone(make):
+def test_a_recreated_node_has_new_addresses_and_the_old_ones_are_gone(make: Make) -> None:
     """Live peers process the removal of the old lease, and its three entries with it."""
     cluster = make(nodes=3, dialect="persistent")
     before = cluster.inventory()
@@ -114,7 +122,9 @@ def test_a_recreated_node_has_new_addresses_and_the_old_ones_are_gone(make):
     assert {lease.pod_cidr for lease in state.leases if lease.node == "n1"} == {"10.244.3.0/24"}
 
 
-def test_a_peer_thawed_after_a_recreation_keeps_the_old_podcidrs_entries(make, ping):
+def test_a_peer_thawed_after_a_recreation_keeps_the_old_podcidrs_entries(
+    make: Make, ping: Ping
+) -> None:
     """The informer sees an update of the Node, and nothing looks at the podCIDR that was."""
     cluster = make(nodes=3)
     cluster.freeze_agent("n0")
@@ -127,7 +137,7 @@ def test_a_peer_thawed_after_a_recreation_keeps_the_old_podcidrs_entries(make, p
     assert ping(cluster, "n0-p0", "10.244.3.2")
 
 
-def test_names_of_a_recreated_nodes_pods_follow(make):
+def test_names_of_a_recreated_nodes_pods_follow(make: Make) -> None:
     """kube-dns watches the API; so do the replicas here, without losing a query."""
     cluster = make(nodes=2, dns_replicas=2)
     lookup = (
@@ -149,7 +159,7 @@ def test_names_of_a_recreated_nodes_pods_follow(make):
     assert (rcode("10-244-1-2", server), rcode("10-244-2-2", server)) == ("3", "0")
 
 
-def test_a_node_is_really_away_while_it_is_down(make, ping):
+def test_a_node_is_really_away_while_it_is_down(make: Make, ping: Ping) -> None:
     """Dark time must be seen, and nobody may go on living in the old namespace."""
     cluster = make(nodes=3)
     stale = cluster.vantage("n1")
@@ -183,7 +193,7 @@ def _is_down(vantage: Callable[[str], object]) -> bool:
     return False
 
 
-def test_other_handles_see_a_rebuilt_node_at_once(make, ping):
+def test_other_handles_see_a_rebuilt_node_at_once(make: Make, ping: Ping) -> None:
     """A watcher in another process or thread must not look into the node that was."""
     from clusters.providers.twin.provider import TwinProvider
 
@@ -199,7 +209,9 @@ def test_other_handles_see_a_rebuilt_node_at_once(make, ping):
 
 
 @pytest.mark.parametrize("down_s", [-1.0, 1e9])
-def test_an_impossible_down_time_is_refused_before_anything_happens(healthy, down_s):
+def test_an_impossible_down_time_is_refused_before_anything_happens(
+    healthy: TwinCluster, down_s: float
+) -> None:
     """A usage error must not cost a node."""
     with pytest.raises(UsageError, match="down_s"):
         healthy.restart_node("n0", down_s=down_s)

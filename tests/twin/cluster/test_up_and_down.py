@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ from clusters.errors import ClusterGoneError, UsageError
 from clusters.providers.base import ClusterSpec
 from clusters.providers.registry import open_cluster
 from clusters.providers.twin import host
+from clusters.providers.twin.client import TwinCluster
 from clusters.providers.twin.provider import TwinProvider
 from clusters.waiting import Deadline, poll_until
 
 pytestmark = pytest.mark.twin
+
+Make = Callable[..., TwinCluster]
 
 _SMALL = ClusterSpec(name="small", nodes=2, dns_replicas=1)
 
@@ -61,7 +65,7 @@ def _holder_pid(name: str) -> int:
     return pid
 
 
-def test_down_leaves_nothing_behind():
+def test_down_leaves_nothing_behind() -> None:
     """A suite that leaves namespaces, mounts or processes poisons the machine it runs on."""
     before = _host_state()
     provider = TwinProvider()
@@ -75,7 +79,7 @@ def test_down_leaves_nothing_behind():
     assert _host_state() == before
 
 
-def test_sigkill_of_the_holder_leaves_nothing_behind():
+def test_sigkill_of_the_holder_leaves_nothing_behind() -> None:
     """The out-of-memory killer asks nobody; children and namespaces must follow the holder."""
     before = _host_state()
     spec = _spec()
@@ -102,7 +106,7 @@ def test_sigkill_of_the_holder_leaves_nothing_behind():
     cluster.close()
 
 
-def test_a_name_exists_once(make):
+def test_a_name_exists_once(make: Make) -> None:
     """Two clusters under one name could not be told apart."""
     cluster = make()
 
@@ -112,7 +116,7 @@ def test_a_name_exists_once(make):
     assert cluster.inventory().nodes  # the first is unharmed
 
 
-def test_of_two_ups_with_one_name_exactly_one_wins():
+def test_of_two_ups_with_one_name_exactly_one_wins() -> None:
     """The claim of a name must be atomic: a check followed by a claim is not."""
     spec = _spec()
     outcomes: list[str] = []
@@ -134,7 +138,7 @@ def test_of_two_ups_with_one_name_exactly_one_wins():
     assert sorted(outcomes) == ["exists", "won"]
 
 
-def test_a_listed_twin_tells_its_size(make):
+def test_a_listed_twin_tells_its_size(make: Make) -> None:
     """`graymesh list clusters` is how a user finds what is running."""
     cluster = make(nodes=3, dns_replicas=2)
 
@@ -143,7 +147,7 @@ def test_a_listed_twin_tells_its_size(make):
     assert (found[cluster.name].nodes, found[cluster.name].replicas) == (3, 2)
 
 
-def test_the_registry_opens_a_twin_by_name(make):
+def test_the_registry_opens_a_twin_by_name(make: Make) -> None:
     """Verbs take names and do not know providers."""
     cluster = make()
 
@@ -156,13 +160,13 @@ def test_the_registry_opens_a_twin_by_name(make):
 
 
 @pytest.mark.parametrize("act", [TwinProvider().open, TwinProvider().down])
-def test_an_unknown_name_is_a_usage_error(act):
+def test_an_unknown_name_is_a_usage_error(act: Callable[[str], object]) -> None:
     """Exit code 2: the caller named something that does not exist."""
     with pytest.raises(UsageError, match="no twin is called 'nobody-made-this'"):
         act("nobody-made-this")
 
 
-def test_an_ephemeral_twin_ends_with_its_owner():
+def test_an_ephemeral_twin_ends_with_its_owner() -> None:
     """A run that is killed must not leave its cluster behind."""
     owner = subprocess.Popen(["sleep", "60"])
     spec = _spec(owner_pid=owner.pid)
@@ -180,7 +184,7 @@ def test_an_ephemeral_twin_ends_with_its_owner():
     )
 
 
-def test_up_that_is_killed_half_way_leaves_nothing():
+def test_up_that_is_killed_half_way_leaves_nothing() -> None:
     """A holder whose caller died before it was ready belongs to nobody."""
     before = _host_state()
     spec = _spec(nodes=40)
@@ -202,10 +206,10 @@ def test_up_that_is_killed_half_way_leaves_nothing():
     )
 
 
-def test_the_holder_keeps_no_stream_of_its_caller(make):
+def test_the_holder_keeps_no_stream_of_its_caller(make: Make) -> None:
     """`$(graymesh up)` and a CI step end only when every holder of their pipes has let go."""
     reader, writer = os.pipe()
-    os.set_inheritable(writer, True)
+    os.set_inheritable(writer, True)  # noqa: FBT003  # its signature
 
     make()
     os.close(writer)
@@ -214,7 +218,7 @@ def test_the_holder_keeps_no_stream_of_its_caller(make):
     os.close(reader)
 
 
-def test_an_interrupt_from_the_terminal_does_not_reach_the_holder(make):
+def test_an_interrupt_from_the_terminal_does_not_reach_the_holder(make: Make) -> None:
     """Ctrl-C ends the verb that runs now, not the cluster that an earlier one made."""
     cluster = make()
     pid = _holder_pid(cluster.name)
@@ -225,7 +229,7 @@ def test_an_interrupt_from_the_terminal_does_not_reach_the_holder(make):
     assert cluster.inventory().nodes
 
 
-def test_a_caller_that_gives_up_leaves_nothing():
+def test_a_caller_that_gives_up_leaves_nothing() -> None:
     """Ctrl-C during `up`: the caller's exception passes on after the holder has gone."""
     before = _host_state()
 
