@@ -13,6 +13,8 @@ from typing import Final, NamedTuple, Protocol
 
 from clusters.errors import ClusterBusyError, GraymeshError, SetupError
 from clusters.ledger import Ledger
+from clusters.places import state_root
+from clusters.providers.twin import host
 from clusters.waiting import Deadline, poll_until
 
 _POLL_S: Final = 0.5  # how soon an injection that was undone elsewhere is noticed
@@ -45,13 +47,18 @@ class ProcessTimers:
     def start(self, cluster: str, injection: str, after_s: float) -> Mark:
         """Start a session of its own that holds nothing of this process: no descriptor, no terminal, no lock.
 
-        A fresh interpreter and no fork: the caller may have threads, and a process must have one thread only to join
-        an unprivileged twin's user namespace.
+        A fresh interpreter and no fork: the caller may have threads, and to join an unprivileged twin a process must
+        have one only. Where the caller has joined one, the timer gets the way out to the host's sockets handed over.
         """
-        argv = [sys.executable, "-P", "-m", "chaos.timer", cluster, injection, str(after_s)]
+        words, actions = _handed_over(host.passport())
+        program = (sys.executable, "-P", "-m", "chaos.timer")
+        argv = (*program, cluster, injection, str(after_s), *words)
         null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+        environ = {**os.environ, "GRAYMESH_STATE": str(state_root())}
         try:
-            pid = os.posix_spawn(sys.executable, argv, os.environ, file_actions=null, setsid=True)
+            pid = os.posix_spawn(
+                sys.executable, argv, environ, file_actions=[*null, *actions], setsid=True
+            )
         except OSError as exc:
             raise SetupError(f"cannot start the revert timer: {exc.strerror}") from exc
         return Mark(pid, _started(pid) or 0)
@@ -73,6 +80,17 @@ class ProcessTimers:
                 os.close(pidfd)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(mark.pid, os.WNOHANG)
+
+
+def _handed_over(
+    passport: host.Passport | None,
+) -> tuple[tuple[str, ...], list[tuple[int, int, int]]]:
+    """The words and the file actions by which a timer gets at the descriptors of a passport."""
+    if passport is None:
+        return (), []
+    free = max(passport.fds) + 1  # beyond both, so that no copy lands on one still to be copied
+    copies = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(passport.fds, free)]
+    return tuple(map(str, (passport.uid, *(to for _, _, to in copies)))), copies
 
 
 def _started(pid: int) -> int | None:
@@ -129,8 +147,11 @@ def _reverted(cluster: str, injection: str) -> bool:
 
 
 def main(argv: list[str]) -> int:
-    """CLUSTER INJECTION SECONDS; nobody reads what it prints, the ledger has what went wrong."""
-    cluster, injection, after_s = argv
+    """CLUSTER INJECTION SECONDS [passport]; nobody reads what it prints, the ledger has what went wrong."""
+    cluster, injection, after_s, *passport = argv
+    if passport:
+        uid, table_fd, door_fd = map(int, passport)
+        host.travel_on(host.Passport(uid, (table_fd, door_fd)))
     try:
         wait_and_revert(cluster, injection, float(after_s))
     except GraymeshError as exc:
