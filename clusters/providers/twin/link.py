@@ -92,6 +92,7 @@ class Link:
     def close(self) -> None:
         """Hang up. Idempotent."""
         self._sock.close()
+        self._inbox.close()
 
     @contextlib.contextmanager
     def _mapped(self) -> Iterator[None]:

@@ -110,11 +110,14 @@ class ReplicaProcess:
         assert self._sockets is not None
         udp, tcp = self._sockets
         config = DnsConfig(replica=self.name, address=self.address, domain=DOMAIN, records=records)
-        return forked(
-            lambda: serve(config, udp, tcp),
-            name=f"graymesh-{self.name}",
-            keep=(udp.fileno(), tcp.fileno()),
-        )
+
+        def live() -> None:
+            setns(self.netns_fd)
+            os.close(self.netns_fd)
+            serve(config, udp, tcp)
+
+        keep = (udp.fileno(), tcp.fileno(), self.netns_fd)
+        return forked(live, name=f"graymesh-{self.name}", keep=keep)
 
 
 def _state(pid: int) -> str:

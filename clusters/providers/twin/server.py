@@ -187,3 +187,4 @@ class Server:
             connection.closed = True
             self.loop.unwatch(connection.sock.fileno())
             connection.sock.close()
+            connection.inbox.close()

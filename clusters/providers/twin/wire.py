@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import json
+import os
 import socket
 import struct
 from collections import deque
@@ -76,6 +77,11 @@ class Inbox:
         if count > len(self._fds):
             raise WireError("descriptors are missing")
         return tuple(self._fds.popleft() for _ in range(count))
+
+    def close(self) -> None:
+        """Close the descriptors that nobody took. Idempotent."""
+        while self._fds:
+            os.close(self._fds.popleft())
 
 
 @dataclass(slots=True, kw_only=True)

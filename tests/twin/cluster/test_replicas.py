@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,13 @@ pytestmark = pytest.mark.twin
 
 Make = Callable[..., TwinCluster]
 Ask = Callable[..., str | None]
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:  # the process has ended
+        return 0
 
 
 def _targets(cluster: TwinCluster, node: str) -> dict[str, set[str]]:
@@ -76,13 +84,14 @@ def test_the_endpoint_of_a_stopped_replica_stays_published(make: Make, ask: Ask)
 def test_a_replica_that_died_by_itself_is_seen_as_stopped(make: Make) -> None:
     """Modes are read from the process, not from what was last asked for."""
     cluster = make(nodes=2, dns_replicas=1)
-    pids = [
-        int(line.split()[0])
-        for line in cluster.run("n1", ["ps", "-eo", "pid,comm"]).stdout.splitlines()
-        if line.endswith("graymesh-dns-0")
-    ]
+    namespace = os.fstat(cluster.vantage("dns-0").fd).st_ino
+    (pid,) = (
+        int(path.parts[2])
+        for path in Path("/proc").glob("[0-9]*/ns/net")
+        if _inode(path) == namespace
+    )
 
-    os.kill(pids[-1], signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
 
     poll_until(
         lambda: cluster.replica_mode("dns-0"),
