@@ -12,7 +12,7 @@ import functools
 import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from clusters.errors import MalformedMessageError, MeasureError
 from clusters.netlink import codec
@@ -34,11 +34,13 @@ from clusters.netlink.entries import (
 from clusters.state import Address, Fdb, Neigh, Route
 
 _NOARP: Final = NUD["noarp"]
+_PERMANENT: Final = NUD["permanent"]
 _NUD_NAMES: Final = {value: name for name, value in NUD.items()}
 _ROUTE_NAMES: Final = {value: name for name, value in ROUTE_KINDS.items()}
 
 _NLMSG_OVERRUN: Final = 4
 _RTA_MULTIPATH: Final = 9
+_RTA_TABLE: Final = 15
 _RTA_VIA: Final = 18
 _NETCONFA_IFINDEX: Final = 1
 _NETCONFA_FORWARDING: Final = 2
@@ -46,21 +48,24 @@ _NETCONFA_RP_FILTER: Final = 3
 _NEXTHOP: Final = struct.Struct("=HBBi")  # length, flags, hops, index
 _U32: Final = struct.Struct("=I")
 _I32: Final = struct.Struct("=i")
-_ANYWHERE: Final = {socket.AF_INET: "0.0.0.0/0", socket.AF_INET6: "::/0"}
+_ANYWHERE: Final = {int(socket.AF_INET): "0.0.0.0/0", int(socket.AF_INET6): "::/0"}
+
+# What nearly all entries of a node look like, with attributes in the order in which the kernel writes them.
+# One unpack of that shape instead of a walk over the attributes halves the time of an audit; whatever has
+# another shape is walked.
+_IPV4_NEIGH: Final = struct.Struct("=BxxxiHxxHH4sHH6s")
+_IPV4_NEIGH_SHAPE: Final = (8, NDA_DST, 10, NDA_LLADDR)
+_IPV4_FDB: Final = struct.Struct("=BxxxiHBxHH6sxxHH4s")
+_IPV4_FDB_SHAPE: Final = (10, NDA_LLADDR, 8, NDA_DST)
+_IPV4_ROUTE: Final = struct.Struct("=BBBBBBBBIHHxxxxHH4sHH4sHHI")
+_IPV4_MAIN_UNICAST: Final = (int(socket.AF_INET), RT_TABLE_MAIN, ROUTE_KINDS["unicast"])
+_IPV4_ROUTE_SHAPE: Final = (8, _RTA_TABLE, 8, RTA_DST, 8, RTA_GATEWAY, 8, RTA_OIF)
 
 Names = Mapping[int, str]  # device names by index, within one namespace
 
 
 class InterruptedDumpError(MeasureError):
     """The table changed while the kernel was dumping it, so entries may be missing: dump again."""
-
-
-class Message(NamedTuple):
-    """Where the payload of one message lies in its buffer."""
-
-    kind: int
-    start: int
-    end: int
 
 
 @contextlib.contextmanager
@@ -72,8 +77,11 @@ def decoding(what: str) -> Iterator[None]:
         raise MalformedMessageError(f"cannot decode the kernel's {what}: {exc}") from exc
 
 
-def messages(data: bytes) -> Iterator[Message]:
-    """The data messages of one buffer. Raises InterruptedDumpError, ValueError, struct.error."""
+def messages(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Type, start and end of the payload of every data message in one buffer.
+
+    Raises InterruptedDumpError, ValueError, struct.error.
+    """
     at, size = 0, len(data)
     unpack = codec.HEADER.unpack_from
     while at < size:
@@ -83,7 +91,7 @@ def messages(data: bytes) -> Iterator[Message]:
         if flags & codec.NLM_F_DUMP_INTR:
             raise InterruptedDumpError("the table kept changing while it was dumped")
         if kind > _NLMSG_OVERRUN:
-            yield Message(kind, at + 16, at + length)
+            yield kind, at + 16, at + length
         at += length + 3 & -4
 
 
@@ -136,21 +144,14 @@ def neighbours(buffers: Sequence[bytes], names: Names) -> tuple[Neigh, ...]:
     with decoding("neighbours"):
         for data in buffers:
             for _, start, end in messages(data):
-                family, ifindex, state, _, _ = codec.NDMSG.unpack_from(data, start)
+                family, ifindex, state, dst, mac = _neighbour(data, start, end)
                 if family not in _ANYWHERE:
                     continue
-                given = attributes(data, start + 12, end)
-                mac = given.get(NDA_LLADDR)
                 if state == _NOARP and mac and (mac[0] & 1 or not any(mac)):
                     continue
-                found.append(
-                    Neigh(
-                        _name(names, ifindex),
-                        ip_text(given[NDA_DST]),
-                        mac_text(mac) if mac else None,
-                        _NUD_NAMES.get(state, "none"),
-                    )
-                )
+                device = names.get(ifindex) or f"if{ifindex}"
+                text = mac_text(mac) if mac else None
+                found.append(Neigh(device, ip_text(dst), text, _NUD_NAMES.get(state, "none")))
     return tuple(found)
 
 
@@ -160,20 +161,11 @@ def fdb(buffers: Sequence[bytes], names: Names) -> tuple[Fdb, ...]:
     with decoding("forwarding entries"):
         for data in buffers:
             for _, start, end in messages(data):
-                family, ifindex, state, flags, _ = codec.NDMSG.unpack_from(data, start)
-                if family != codec.AF_BRIDGE or not flags & NTF_SELF:
+                family, ifindex, state, flags, mac, dst = _forwarding(data, start, end)
+                if family != codec.AF_BRIDGE or not flags & NTF_SELF or not dst:
                     continue
-                given = attributes(data, start + 12, end)
-                if NDA_DST not in given:
-                    continue
-                found.append(
-                    Fdb(
-                        _name(names, ifindex),
-                        mac_text(given[NDA_LLADDR]),
-                        ip_text(given[NDA_DST]),
-                        state & NUD["permanent"] != 0,
-                    )
-                )
+                device = names.get(ifindex) or f"if{ifindex}"
+                found.append(Fdb(device, mac_text(mac), ip_text(dst), state & _PERMANENT != 0))
     return tuple(found)
 
 
@@ -183,9 +175,9 @@ def routes(buffers: Sequence[bytes], names: Names) -> tuple[Route, ...]:
     with decoding("routes"):
         for data in buffers:
             for _, start, end in messages(data):
-                header = codec.RTMSG.unpack_from(data, start)
-                if header[4] == RT_TABLE_MAIN and header[0] in _ANYWHERE:
-                    found.append(_route(header, attributes(data, start + 12, end), names))
+                route = _plain_route(data, start, end, names) or _route(data, start, end, names)
+                if route:
+                    found.append(route)
     return tuple(found)
 
 
@@ -208,14 +200,55 @@ def _name(names: Names, ifindex: int) -> str:
     return names.get(ifindex) or f"if{ifindex}"
 
 
-def _route(header: tuple[int, ...], given: Mapping[int, bytes], names: Names) -> Route:
-    family, prefix, _, _, _, protocol, _, kind, flags = header
+def _neighbour(data: bytes, start: int, end: int) -> tuple[int, int, int, bytes, bytes | None]:
+    """Family, device index, state, address, MAC."""
+    if end - start >= _IPV4_NEIGH.size:
+        family, ifindex, state, a, b, dst, c, d, mac = _IPV4_NEIGH.unpack_from(data, start)
+        if (a, b, c, d) == _IPV4_NEIGH_SHAPE:
+            return family, ifindex, state, dst, mac
+    family, ifindex, state, _, _ = codec.NDMSG.unpack_from(data, start)
+    given = attributes(data, start + 12, end)
+    return family, ifindex, state, given.get(NDA_DST, b""), given.get(NDA_LLADDR)
+
+
+def _forwarding(data: bytes, start: int, end: int) -> tuple[int, int, int, int, bytes, bytes]:
+    """Family, device index, state, flags, MAC, destination."""
+    if end - start >= _IPV4_FDB.size:
+        family, ifindex, state, flags, a, b, mac, c, d, dst = _IPV4_FDB.unpack_from(data, start)
+        if (a, b, c, d) == _IPV4_FDB_SHAPE:
+            return family, ifindex, state, flags, mac, dst
+    family, ifindex, state, flags, _ = codec.NDMSG.unpack_from(data, start)
+    given = attributes(data, start + 12, end)
+    return family, ifindex, state, flags, given.get(NDA_LLADDR, b""), given.get(NDA_DST, b"")
+
+
+def _plain_route(data: bytes, start: int, end: int, names: Names) -> Route | None:
+    """A unicast IPv4 route with one gateway and nothing else, None where it is not that."""
+    if end - start != _IPV4_ROUTE.size:
+        return None
+    header = _IPV4_ROUTE.unpack_from(data, start)
+    family, prefix, _, _, table, protocol, _, kind, flags, a, b, c, d, dst, e, f, via, g, h, oif = (
+        header
+    )
+    if (a, b, c, d, e, f, g, h) != _IPV4_ROUTE_SHAPE or (family, table, kind) != _IPV4_MAIN_UNICAST:
+        return None
+    onlink = flags & RTNH_F_ONLINK != 0
+    device = names.get(oif) or f"if{oif}"
+    return Route(f"{ip_text(dst)}/{prefix}", device, ip_text(via), onlink, "unicast", protocol)
+
+
+def _route(data: bytes, start: int, end: int, names: Names) -> Route | None:
+    """Any route of the main table, None for one of another table."""
+    family, prefix, _, _, table, protocol, _, kind, flags = codec.RTMSG.unpack_from(data, start)
+    if table != RT_TABLE_MAIN or family not in _ANYWHERE:
+        return None
+    given = attributes(data, start + 12, end)
     dst = given.get(RTA_DST)
     oif = given.get(RTA_OIF)
     metric = given.get(RTA_PRIORITY)
     hops = given.get(_RTA_MULTIPATH)
     return Route(
-        f"{ip_text(dst)}/{prefix}" if dst else _ANYWHERE[socket.AddressFamily(family)],
+        f"{ip_text(dst)}/{prefix}" if dst else _ANYWHERE[family],
         _name(names, _U32.unpack(oif)[0]) if oif else "",
         _gateway(given),
         flags & RTNH_F_ONLINK != 0,

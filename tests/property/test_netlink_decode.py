@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from clusters.errors import MalformedMessageError, MeasureError
 from clusters.netlink import codec, decode, decode_links, events, nftables
 from clusters.netlink import requests as rq
+from clusters.netlink.entries import NUD
 from clusters.state import Address, Fdb, Neigh, Route
 
 NAMES = {2: "eth0", 5: "flannel.1"}
@@ -141,9 +142,24 @@ def test_what_the_builders_write_the_decoders_read(ip: str, mac: str, underlay: 
         Neigh("flannel.1", ip, mac, "permanent"),
     )
     assert decode.fdb([rq.set_fdb(5, mac, underlay)], NAMES) == (Fdb("flannel.1", mac, underlay),)
+    learned = rq.set_fdb(5, mac, underlay, permanent=False)
+    assert decode.fdb([learned], NAMES) == (Fdb("flannel.1", mac, underlay, permanent=False),)
     assert decode.addresses([rq.add_address(2, f"{ip}/20")], NAMES) == (
         Address("eth0", f"{ip}/20"),
     )
+
+
+@pytest.mark.parametrize("ip", ["10.244.1.0", "fd00::1"])
+@pytest.mark.parametrize("state", sorted(NUD))
+def test_neighbours_are_read_in_every_state(ip: str, state: str) -> None:
+    """An unresolved entry has no MAC, and is not the same as an absent one."""
+    header = codec.NDMSG.pack(10 if ":" in ip else 2, 5, NUD[state], 0, 0)
+    dst = codec.attribute(1, codec.packed_ip(ip)[1])
+    unresolved = codec.message(codec.RTM_NEWNEIGH, 0, header, dst, codec.u32(4, 3))
+
+    assert decode.neighbours([unresolved], NAMES) == (Neigh("flannel.1", ip, None, state),)
+    resolved = rq.set_neigh(5, ip, MAC, state=state)
+    assert decode.neighbours([resolved], NAMES) == (Neigh("flannel.1", ip, MAC, state),)
 
 
 def test_routes_are_read_with_their_gateway_and_kind() -> None:
@@ -173,3 +189,22 @@ def test_a_nat_rule_that_is_not_understood_says_so() -> None:
         "-A OUTPUT -j X",
         "COMMIT",
     ]
+
+
+@pytest.mark.parametrize(
+    ("revision", "blob"),
+    [
+        (0, struct.pack("=II4s4s2s2s", 1, 3, b"\x0a\1\2\3", b"\x0a\1\2\3", b"\0\x35", b"\0\x35")),
+        (1, struct.pack("=I4s12x4s12x2s2s", 3, b"\x0a\1\2\3", b"\x0a\1\2\3", b"\0\x35", b"\0\x35")),
+        (2, struct.pack("=I4s12x4s12x2s2s4x", 3, b"\x0a\1\2\3", b"\0\0\0\0", b"\0\x35", b"\0\x35")),
+    ],
+)
+def test_every_revision_of_the_dnat_target_gives_its_destination(
+    revision: int, blob: bytes
+) -> None:
+    """A node image is free to carry an iptables that still writes the oldest one."""
+    target = codec.text(1, "DNAT"), be32(2, revision), codec.attribute(3, blob)
+
+    text = nftables.saved([nat_rule(expression("target", *target))])
+
+    assert "-A OUTPUT -j DNAT --to-destination 10.1.2.3:53\n" in text

@@ -278,6 +278,7 @@ def test_an_address_request_sets_both_ends_to_the_address(address: str, ifindex:
 
     assert attributes(message) == {"IFA_LOCAL": address, "IFA_ADDRESS": address}
     assert (message["prefixlen"], message["index"]) == (24, ifindex)
+    assert message["flags"] == (2 if ":" in address else 0), "an IPv6 address would be tentative"
 
 
 @pytest.mark.parametrize("mac", ["", "02:00:00:00:00", "02:00:00:00:00:00:00", "0200.0000.0001"])

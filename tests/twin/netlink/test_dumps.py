@@ -172,7 +172,8 @@ def test_an_agent_hears_misses_and_the_loss_of_its_device(overlay: list[bytes]) 
             file.write("3")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"?", ("10.244.7.7", 9))
-        netlink.apply([rq.del_link(VXLAN)], doing="deleting")
+        port_leaves = [rq.set_link(VXLAN, master=BRIDGE), rq.set_link(VXLAN, master=0)]
+        netlink.apply([*port_leaves, rq.del_link(VXLAN)], doing="deleting")
 
         heard = []
         while select.select([ears], [], [], 0.2)[0]:

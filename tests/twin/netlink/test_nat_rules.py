@@ -102,9 +102,12 @@ def test_ipv6_rules_are_read_from_their_own_table() -> None:
     assert service_vip.parse(by_netlink(), VIP6) == VipRules(targets={"udp": (), "tcp": ()})
 
 
-def test_a_match_that_is_not_decoded_is_still_seen() -> None:
+@pytest.mark.parametrize(
+    "match",
+    ["-m addrtype --dst-type LOCAL", "-m statistic --mode nth --every 2 --packet 0"],
+)
+def test_a_match_that_is_not_decoded_is_still_seen(match: str) -> None:
     """Dropping it silently would turn a rule that holds sometimes into one that holds always."""
-    match = "-m addrtype --dst-type LOCAL"
     restored(f"*nat\n-A PREROUTING {match} -j ACCEPT\n-A PREROUTING -j ACCEPT\nCOMMIT\n")
 
     first, second = by_netlink().splitlines()[1:-1]
