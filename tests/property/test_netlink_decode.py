@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clusters.errors import MalformedMessageError, MeasureError
-from clusters.netlink import codec, decode, decode_links, events, nftables
+from clusters.flannel import kernel_events
+from clusters.netlink import codec, decode, decode_links, nftables
 from clusters.netlink import requests as rq
 from clusters.netlink.entries import NUD
 from clusters.state import Address, Fdb, Neigh, Route
@@ -24,7 +25,8 @@ DECODERS: dict[str, Callable[[Sequence[bytes]], object]] = {
     "fdb": lambda buffers: decode.fdb(buffers, NAMES),
     "routes": lambda buffers: decode.routes(buffers, NAMES),
     "netconf": decode.netconf,
-    "events": lambda buffers: [list(events.events(data)) for data in buffers],
+    "misses": lambda buffers: [kernel_events.misses(data, 5) for data in buffers],
+    "deleted links": lambda buffers: [kernel_events.deleted_links(data) for data in buffers],
     "nat": nftables.saved,
 }
 
