@@ -74,12 +74,17 @@ def renew_vtep(cluster: Cluster, kube: Kube, node: str, mac: str | None) -> None
     Raises as `restart_flanneld`, and SetupError.
     """
     freeze(node, FLANNELD)
-    data = None if mac is None else json.dumps({"VNI": _VNI, "VtepMAC": mac})
+    data = None if mac is None else _backend_data(mac)
     kube.annotate_node(node, {annotation("backend-data"): data})
     done = cluster.run(node, ["ip", "link", "del", VTEP])
     if done.status and "Cannot find device" not in done.stderr:
         raise SetupError(f"cannot delete {VTEP} on {node}: {done.stderr.strip()}")
     restart_flanneld(cluster, kube, node)
+
+
+def _backend_data(mac: str) -> str:
+    """As flanneld writes it. It reads it by cutting at `:"`, so there may be no space (pkg/subnet/kube)."""
+    return json.dumps({"VNI": _VNI, "VtepMAC": mac}, separators=(",", ":"))
 
 
 def restart_proxy(kube: Kube, node: str, *, deadline: Deadline) -> None:

@@ -25,7 +25,7 @@ from clusters.waiting import Deadline, pause
 _DOCKER_S: Final = 60.0
 _BACK_S: Final = 180.0
 _RULES_S: Final = 60.0
-_GRACE_S: Final = 3
+_GRACE_S: Final = 1
 
 
 class KindCluster:
@@ -106,7 +106,7 @@ class KindCluster:
     # NodeLifecycle
 
     def restart_node(self, node: str, *, down_s: float = 0.0) -> None:
-        """As `NodeLifecycle.restart_node`; the container is stopped, with a grace of 3 s, and started."""
+        """As `NodeLifecycle.restart_node`; the container is stopped, with a grace of 1 s, and started."""
         self._check_node(node)
         docker(["stop", f"--time={_GRACE_S}", node], timeout_s=_DOCKER_S)
         pause(down_s)

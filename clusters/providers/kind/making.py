@@ -132,7 +132,7 @@ def _fill(spec: ClusterSpec, identity: Identity, chosen: Chosen, progress: Say) 
             manifests.dns_change(spec.dns_replicas, [nodes[i] for i in wanted]),
             namespace=manifests.DNS_NAMESPACE,
         )
-        kube.create(manifests.flannel_objects(chosen.flannel_image, spec.name))
+        kube.create(manifests.flannel_objects(chosen.flannel_image, spec.name, api_host=nodes[0]))
         kube.create(manifests.client_objects(identity))
     for node in nodes:
         if chosen.built is None:

@@ -22,6 +22,7 @@ PLACE_VARIABLE: Final = "GRAYMESH_PLACE"
 """Set in every process that graymesh finds on the host by it: pods by their name, agents by their node."""
 
 PAUSE_IMAGE: Final = "registry.k8s.io/pause:3.10"
+_API_PORT: Final = "6443"
 _BACKEND: Final = {"Type": "vxlan"}
 _ANYWHERE: Final = [{"operator": "Exists"}]
 
@@ -43,8 +44,12 @@ def client_name(node: str, slot: int) -> str:
     return f"{node}-p{slot}"
 
 
-def flannel_objects(image: str, owner: str) -> tuple[Json, ...]:
-    """Flannel in VXLAN mode with the Kubernetes API as its store."""
+def flannel_objects(image: str, owner: str, *, api_host: str) -> tuple[Json, ...]:
+    """Flannel in VXLAN mode with the Kubernetes API as its store.
+
+    It reaches the API server at `api_host`, not by the service address: that one works only once kube-proxy has run,
+    and until then flanneld ends, is started ever later, and a node's restart takes minutes after a few of them.
+    """
     meta = {"name": "flannel", "labels": _owned(owner)}
     rules = [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
@@ -75,12 +80,12 @@ def flannel_objects(image: str, owner: str) -> tuple[Json, ...]:
             "kube-flannel-ds",
             FLANNEL_NAMESPACE,
             labels={"app": "flannel", **_owned(owner)},
-            pod=_flannel_pod(image),
+            pod=_flannel_pod(image, api_host),
         ),
     )
 
 
-def _flannel_pod(image: str) -> Json:
+def _flannel_pod(image: str, api_host: str) -> Json:
     folders = {
         "run": ("/run/flannel", {"hostPath": {"path": "/run/flannel"}}),
         "cfg": ("/etc/kube-flannel", {"configMap": {"name": "kube-flannel-cfg"}}),
@@ -99,6 +104,8 @@ def _flannel_pod(image: str) -> Json:
             _field("POD_NAME", "metadata.name"),
             _field("POD_NAMESPACE", "metadata.namespace"),
             _field(PLACE_VARIABLE, "spec.nodeName"),
+            {"name": "KUBERNETES_SERVICE_HOST", "value": api_host},
+            {"name": "KUBERNETES_SERVICE_PORT", "value": _API_PORT},
         ],
         "volumeMounts": [{"name": name, "mountPath": at} for name, (at, _) in folders.items()],
     }

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from clusters.errors import UsageError
 from clusters.providers.base import Cluster, ClusterSpec, ClusterSummary
 from clusters.providers.kind import identity as identities
-from clusters.providers.kind import removal
 from clusters.providers.kind.identity import Identity
 
 
@@ -20,7 +19,7 @@ class KindProvider:
 
         Clusters whose owner process has ended are removed first.
         """
-        from clusters.providers.kind import making  # noqa: PLC0415  # the API client takes a second to load
+        from clusters.providers.kind import making, removal  # noqa: PLC0415  # the API client takes a second to load
 
         making.check(spec)
         for identity in identities.known():
@@ -39,6 +38,8 @@ class KindProvider:
 
     def down(self, name: str) -> None:
         """As `Provider.down`; one that was not made by graymesh is refused."""
+        from clusters.providers.kind import removal  # noqa: PLC0415  # only what `list` needs is loaded at once
+
         removal.remove(identities.find(name).name)
 
     def list(self) -> tuple[ClusterSummary, ...]:
