@@ -65,7 +65,7 @@ class Responder:
             asked = dns.message.from_wire(query, keyring=False)
         except dns.exception.DNSException:
             return _bare(query, dns.rcode.FORMERR)
-        if len(asked.question) != 1 or len(asked.question) != int.from_bytes(query[4:6]):
+        if len(asked.question) != 1:
             return _bare(query, dns.rcode.FORMERR)
         limit = min(max(asked.payload, _PLAIN_UDP_BYTES), UDP_BYTES) if udp else _TCP_BYTES
         return self._reply(asked).to_wire(

@@ -36,6 +36,7 @@ def held(name: str, who: str) -> Iterator[None]:
         yield
     finally:
         _clear_away(path)
+        fcntl.flock(fd, fcntl.LOCK_UN)  # for a child too that has not yet come to close its copy
         _held_fds.discard(fd)
         os.close(fd)
 

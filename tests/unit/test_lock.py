@@ -29,6 +29,7 @@ def child(work: Callable[[int], None]) -> tuple[int, int]:
     if pid:
         os.close(writer)
         return pid, reader
+    signal.alarm(20)  # whatever happens to the test, this process ends
     try:
         work(writer)
     finally:
@@ -76,6 +77,7 @@ def test_a_killed_holder_leaves_the_lock_free() -> None:
 
 def test_a_child_forked_while_it_is_held_does_not_hold_it() -> None:
     """The twin's holder and the revert timer are such children, and outlive the run."""
+    (make_state_dir("c1") / "ledger").touch()  # so that the lock's file stays the same
     with held("c1", "up"):
         pid, reader = child(lambda _writer: signal.pause())
     try:
@@ -90,6 +92,28 @@ def test_a_child_forked_while_it_is_held_does_not_hold_it() -> None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         os.close(reader)
+
+
+def test_a_killed_holder_s_child_does_not_hold_it_either() -> None:
+    """It shares the open file, and lives on."""
+    (make_state_dir("c1") / "ledger").touch()
+
+    def hold_and_fork(writer: int) -> None:
+        with held("c1", "up"):
+            below, _ = child(lambda _writer: os.write(writer, b"up") and signal.pause())
+            os.write(writer, f" {below}".encode())
+            signal.pause()
+
+    pid, reader = child(hold_and_fork)
+    said = b""
+    while b"up" not in said or b" " not in said:
+        said += os.read(reader, 100)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+    with held("c1", "recover"):
+        pass
+    os.kill(int(said.replace(b"up", b"")), signal.SIGKILL)
 
 
 def test_the_same_process_cannot_hold_it_twice() -> None:
@@ -130,7 +154,7 @@ def test_contenders_never_hold_it_together_although_the_file_comes_and_goes(stat
 
     def contend(writer: int) -> None:
         taken = 0
-        while taken < 100:
+        while taken < 500:
             try:
                 with held("c1", "run"):
                     trace.touch(exist_ok=False)  # fails where another is inside
