@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from probes.engine import sweep
-from probes.matrix import grid
-
 from clusters.providers.base import Cluster
 from clusters.state import ClusterState
 from clusters.state_reader import read_state
 from clusters.topology import Inventory
+from probes.engine import sweep
 from probes.judge import judge
+from probes.matrix import Table, grid
 from probes.model import Judgement, Observation, Pair
 from probes.plan import make_plan
 from suites.report.document import GridPart, TimingPart
+from suites.report.json import Grids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,15 +118,21 @@ def judged(seen: Look) -> Judged:
     return Judged(look=seen, judgement=judgement, judge_s=time.perf_counter() - started_s)
 
 
-def grid_part(seen: Look) -> GridPart | None:
-    """The grid as documents hold it; None where nothing was probed."""
+def grid_parts(seen: Look) -> Grids:
+    """The grids as documents hold them; none where nothing was probed."""
     if seen.observation is None:
-        return None
+        return Grids()
     drawn = grid(seen.inventory, seen.observation)
+    return Grids(
+        replicas=_part(drawn.replicas), oneway=_part(drawn.oneway) if drawn.oneway else None
+    )
+
+
+def _part(table: Table) -> GridPart:
     return {
-        "columns": list(drawn.columns),
+        "columns": list(table.columns),
         "rows": [
-            {"node": node, "cells": "".join(cells)}
-            for node, cells in zip(drawn.rows, drawn.cells, strict=True)
+            {"node": node, "cells": cells}
+            for node, cells in zip(table.rows, table.cells, strict=True)
         ],
     }

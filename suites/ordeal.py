@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from probes.continuous import watching
-
 from chaos.engine import Engine
 from chaos.model import Injection, Kind, UndoReport
 from chaos.tables import dump
@@ -24,10 +22,11 @@ from clusters.ledger import Ledger
 from clusters.providers.base import Cluster
 from clusters.state import ClusterState
 from clusters.waiting import Deadline, poll_until
+from probes.continuous import watching
 from probes.model import Observation, Pair, State
 from suites.expectation import assess, unexpected
 from suites.interrupts import Interrupts
-from suites.measuring import Judged, Look, Probing, grid_part, judged, look, look_at_tables, probe
+from suites.measuring import Judged, Look, Probing, grid_parts, judged, look, look_at_tables, probe
 from suites.phases import Phases
 from suites.proof import proved
 from suites.record import Record
@@ -266,7 +265,7 @@ class Ordeal:
         self.record.observation = seen.observation
         self.record.judgement = result.judgement
         self.record.timing = result.timing
-        self.record.grid = grid_part(seen)
+        self.record.grids = grid_parts(seen)
         return result
 
     def _keep(self, name: str, state: ClusterState) -> None:

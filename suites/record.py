@@ -11,7 +11,8 @@ from clusters.errors import GraymeshError, UndoError
 from clusters.providers.base import ClusterSpec
 from clusters.topology import Inventory
 from probes.model import PROTOCOLS, Judgement, Observation, Pair
-from suites.report.document import DarkRow, GridPart, TimingPart
+from suites.report.document import DarkRow, TimingPart
+from suites.report.json import Grids
 from suites.scenario import Assertion, Scenario
 
 Expectation = Literal["met", "not-met", "unknown"]
@@ -66,7 +67,7 @@ class Record:
     inventory: Inventory | None = None
     observation: Observation | None = None
     judgement: Judgement | None = None
-    grid: GridPart | None = None
+    grids: Grids = field(default_factory=Grids)
     timing: TimingPart = field(
         default_factory=lambda: TimingPart(probe_s=0.0, audit_s=0.0, judge_s=0.0)
     )

@@ -66,7 +66,7 @@ def _probing(args: argparse.Namespace, seed: int) -> Probing:
 
 
 def _reply(seen: Look, *, seed: int, full: bool, colour: bool) -> Reply:
-    from suites.measuring import grid_part, judged  # noqa: PLC0415  # as above
+    from suites.measuring import grid_parts, judged  # noqa: PLC0415  # as above
 
     result = judged(seen)
     document = verdict_document(
@@ -76,7 +76,7 @@ def _reply(seen: Look, *, seed: int, full: bool, colour: bool) -> Reply:
         judgement=result.judgement,
         timing=result.timing,
         observation=seen.observation,
-        grid=grid_part(seen),
+        grids=grid_parts(seen),
         full=full,
     )
     return Reply(

@@ -134,14 +134,14 @@ class TimingPart(TypedDict):
 
 
 class GridRow(TypedDict):
-    """One node's cells, one character a column: "." ok, "X" wrong, "?" unknown."""
+    """One node's cells, one character a column: "." ok, "X" wrong, "?" unknown, "-" nothing expected."""
 
     node: str
     cells: str
 
 
 class GridPart(TypedDict):
-    """Nodes by replicas and the VIP."""
+    """Nodes by replicas and the VIP, or nodes by nodes (row: from, column: to)."""
 
     columns: list[str]
     rows: list[GridRow]
@@ -240,6 +240,7 @@ class VerdictDocument(TypedDict):
     notes: list[NoteRow]
     timing: TimingPart
     grid: GridPart | None
+    oneway: GridPart | None
     patterns: list[str]
     reasons: list[str]
     unpredicted: list[list[str]]

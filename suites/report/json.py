@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from clusters.topology import Inventory, Node, Pod
 from probes.model import (
@@ -31,6 +32,16 @@ from suites.report.document import (
 )
 
 
+class Grids(NamedTuple):
+    """What was seen as grids, where it was probed."""
+
+    replicas: GridPart | None = None
+    oneway: GridPart | None = None
+
+
+_NO_GRIDS: Final = Grids()
+
+
 def verdict_document(
     *,
     run_id: str,
@@ -39,7 +50,7 @@ def verdict_document(
     judgement: Judgement,
     timing: TimingPart,
     observation: Observation | None = None,
-    grid: GridPart | None = None,
+    grids: Grids = _NO_GRIDS,
     full: bool = False,
 ) -> VerdictDocument:
     """The document of one judgement; `full` lists every pair, else only those that do not pass."""
@@ -55,7 +66,8 @@ def verdict_document(
         "findings": [_finding(one) for one in judgement.findings],
         "notes": [_note(one) for one in judgement.notes],
         "timing": timing,
-        "grid": grid,
+        "grid": grids.replicas,
+        "oneway": grids.oneway,
         "patterns": list(judgement.patterns),
         "reasons": list(judgement.reasons),
         "unpredicted": _pairs(judgement.unpredicted),

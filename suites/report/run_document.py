@@ -23,7 +23,7 @@ def run_document(record: Record) -> VerdictDocument:
         judgement=record.judgement or _not_judged(record),
         timing=record.timing,
         observation=record.observation,
-        grid=record.grid,
+        grids=record.grids,
         full=request.full,
     )
     document["scenario"] = _scenario(record)

@@ -17,7 +17,15 @@ from suites.report.document import (
     VerdictDocument,
 )
 
-_COLOURS: Final = {".": "32", "X": "1;31", "?": "33", "pass": "32", "fail": "1;31", "unknown": "33"}
+_COLOURS: Final = {
+    ".": "32",
+    "X": "1;31",
+    "?": "33",
+    "-": "2",
+    "pass": "32",
+    "fail": "1;31",
+    "unknown": "33",
+}
 _LISTED: Final = 12  # entries or edges shown before "and n more"
 _NOT_NAMED: Final = "default"
 
@@ -34,6 +42,11 @@ def _lines(document: VerdictDocument, *, colour: bool) -> Iterator[str]:
     if grid is not None:
         yield ""
         yield from grid_lines(grid, colour=colour)
+    oneway = document["oneway"]
+    if oneway is not None and any("X" in row["cells"] for row in oneway["rows"]):
+        yield ""
+        yield "one way, counted at the receiver (from row to column):"
+        yield from grid_lines(oneway, colour=colour)
     for finding in document["findings"]:
         yield ""
         yield from _finding(finding, document["cluster"]["name"])
@@ -59,7 +72,7 @@ def cause_line(document: VerdictDocument) -> str | None:
 
 
 def grid_lines(grid: GridPart, *, colour: bool = False) -> Iterator[str]:
-    """Nodes by replicas; every cell is `.` ok, `X` wrong or `?` unknown."""
+    """Rows are nodes; every cell is `.` ok, `X` wrong, `?` unknown or `-` where nothing is expected."""
     width = max((len(row["node"]) for row in grid["rows"]), default=0)
     yield " " * width + "".join(f"  {column}" for column in grid["columns"])
     for row in grid["rows"]:

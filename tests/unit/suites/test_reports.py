@@ -19,6 +19,7 @@ from clusters.topology import Inventory
 from probes.model import Judgement, Observation, State
 from suites.record import PhaseRecord, Record, RunRequest
 from suites.report.document import DarkRow, VerdictDocument
+from suites.report.json import Grids
 from suites.report.junit import junit
 from suites.report.run_document import run_document
 from suites.report.terminal import render
@@ -60,10 +61,19 @@ def record(
     made = Record(request=request_)
     made.inventory, made.observation = inventory, observation
     made.judgement = judgement_of(stale, observation)
-    made.grid = {
-        "columns": ["dns-0", "dns-1", "dns-2", "VIP"],
-        "rows": [{"node": f"n{i}", "cells": ".XXX" if i == 0 else "...."} for i in range(4)],
-    }
+    made.grids = Grids(
+        replicas={
+            "columns": ["dns-0", "dns-1", "dns-2", "vip"],
+            "rows": [{"node": f"n{i}", "cells": ".XXX" if i == 0 else "...."} for i in range(4)],
+        },
+        oneway={
+            "columns": ["n0", "n1", "n2", "n3"],
+            "rows": [
+                {"node": f"n{i}", "cells": cells}
+                for i, cells in enumerate(("-...", ".-..", "X.-.", "X..-"))
+            ],
+        },
+    )
     made.timing = {"probe_s": 0.25, "audit_s": 0.02, "judge_s": 0.003}
     made.phases.append(
         PhaseRecord(name="control", started_s=0.2, duration_s=0.4, outcome="done", detail="ok")
