@@ -108,7 +108,7 @@ class TcpSide:
             self._drop(fd)
             return
         self._epoll.modify(fd, connection.interest)
-        if connection.has_query:
+        if connection.has_query and not connection.stuffed:
             self._waiting.add(fd)
         else:
             self._waiting.discard(fd)
@@ -152,7 +152,7 @@ class _Connection:
     def reply(self, answer: Callable[[bytes], bytes | None]) -> bool:
         """Answer some of the whole queries and send what fits; True where either made progress."""
         answered = 0
-        while answered < _BURST and self.has_query:
+        while answered < _BURST and self.has_query and not self.stuffed:
             end = 2 + int.from_bytes(self._unread[:2])
             reply = answer(bytes(self._unread[2:end]))
             del self._unread[:end]
