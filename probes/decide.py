@@ -48,6 +48,12 @@ def more(sent: int, lost: int) -> int:
 
 
 @lru_cache(maxsize=4096)
+def fails_at(sent: int) -> int:
+    """The fewest losses among so many probes that fail a pair whatever else happens; more than `sent` where none do."""
+    return next((n for n in range(1, sent + 1) if at_least(n, sent, AMBIENT) < ALPHA), sent + 1)
+
+
+@lru_cache(maxsize=4096)
 def _verdict(sent: int, lost: int) -> State | None:
     if lost == 0:
         return State.PASS

@@ -44,6 +44,7 @@ class Source:
     ident: int
     probes: I64
     addresses: npt.NDArray[np.uint32]
+    first_round: int  # how many of them are the first for their target
     sent: int = 0
 
 
@@ -152,7 +153,9 @@ class Echoes:
             source = self._queue.popleft()
         except IndexError:  # another lane took the last one
             return
-        part = slice(source.sent, source.sent + BURST)
+        if source.sent == source.first_round:
+            self._unanswered_first(source)
+        part = slice(source.sent, min(source.sent + BURST, self._round_end(source)))
         probes = source.probes[part]
         outbox = lane.outbox
         icmp.fill(outbox.payload, probes, token=self._wave.token, ident=source.ident)
@@ -163,6 +166,19 @@ class Echoes:
         lane.note(time.time_ns(), len(probes) - arrived)
         if source.sent < len(source.probes):
             self._queue.append(source)
+
+    def _round_end(self, source: Source) -> int:
+        return source.first_round if source.sent < source.first_round else len(source.probes)
+
+    def _unanswered_first(self, source: Source) -> None:
+        """After its first round a source sends next to whom has not answered: what is dead is known sooner."""
+        owners = self._wave.target[source.probes]
+        begun, rest = np.split(owners, [source.first_round])
+        silent = begun[self._wave.outcome[source.probes[: len(begun)]] == Outcome.PENDING]
+        if len(silent):
+            order = len(begun) + np.argsort(~np.isin(rest, silent), kind="stable")
+            source.probes[len(begun) :] = source.probes[order]
+            source.addresses[len(begun) :] = source.addresses[order]
 
     def _collect(self, source: Source, lane: Lane) -> int:
         """Take what the source's socket holds; return how many probes it answered."""

@@ -33,6 +33,7 @@ from probes.work import Layout, echo_sources, oneway_ends, questions
 
 WAVES: Final = 6  # a burst, three more until decide.BOUND, two to make up for a starved prober
 _LANES: Final = 2
+_GRACE_NS: Final = 300_000_000  # how much longer than one timeout a decided wave is waited for
 _WORTH_A_LANE: Final = (
     2000  # ICMP probes; a helper thread costs about as much as some hundred of them
 )
@@ -42,7 +43,7 @@ _WORTH_A_LANE: Final = (
 class Tuning:
     """What a benchmark or a test of the prober sets; everybody else leaves it alone.
 
-    `lanes` bounds the threads that send ICMP (None: one per usable CPU, at most 2).
+    `lanes` is how many threads send ICMP, the event loop's included (None: two where there is enough to send).
     """
 
     receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES
@@ -122,7 +123,7 @@ class _Course:
     def distrust_moved(self, cluster: Cluster) -> None:
         """Pairs that fail from a namespace that has been replaced meanwhile were not measured."""
         vantages = self.gear.vantages
-        moved: dict[str, str | None] = {place: None for place in vantages.gone}
+        moved: dict[str, str | None] = dict.fromkeys(vantages.gone)
         for index in self.tally.failing():
             pair = self.plan.targets[index].pair
             for place in (pair.src, pair.dst) if pair.protocol == "oneway" else (pair.src,):
@@ -145,41 +146,62 @@ class _Course:
 
     def _wave(self, counts: I64) -> Wave:
         wave = Wave.of(counts, token=secrets.randbits(64), timeout_s=self.timeout_s)
-        limit_s = self.timeout_s / 2
-        pulses = [Pulse(limit_s=limit_s)]
+        patience_ns = time.time_ns() + wave.timeout_ns + _GRACE_NS
+        pulses = [Pulse(limit_s=self.timeout_s / 2)]
         waited_s = waited_for_cpu_s()
         with contextlib.closing(Loop()) as loop, contextlib.ExitStack() as stack:
-            echoes, others = self._drivers(wave, loop, pulses[0])
-            for driver in (echoes, *others):
+            echoes, others, vip = self._drivers(wave, loop, pulses[0])
+            for driver in (echoes, vip, *others):
                 stack.callback(driver.close)
-            helpers = [Pulse(limit_s=limit_s) for _ in range(self._helpers(echoes))]
+            helpers = [Pulse(limit_s=self.timeout_s / 2) for _ in range(self._helpers(echoes))]
             pulses.extend(helpers)
             with echoes.helped(helpers):
-                run((*others, echoes), loop, pulses[0])
+                run(
+                    others,
+                    (vip, echoes),
+                    loop,
+                    pulses[0],
+                    lambda now_ns: now_ns > patience_ns and wave.settled(now_ns),
+                )
         self._judge_prober(wave, [gap for pulse in pulses for gap in pulse.gaps], waited_s)
-        wave.close()
+        wave.close(time.time_ns())
         if self.stats is None:
             self.stats = self._stats(wave)
         return wave
 
-    def _drivers(self, wave: Wave, loop: Loop, pulse: Pulse) -> tuple[Echoes, list[Driver]]:
+    def _drivers(
+        self, wave: Wave, loop: Loop, pulse: Pulse
+    ) -> tuple[Echoes, tuple[Driver, ...], Driver]:
         layout, gear = self.layout, self.gear
-        queries = questions(wave, layout, gear, ("dns-udp", "vip"))
-        streams = questions(wave, layout, gear, ("dns-tcp",))
-        pinned = questions(wave, layout, gear, ("vip-pinned",))
-        ends, goals = oneway_ends(wave, layout, gear)
         idents = os.urandom(2 * len(wave.outcome))
+        servers = max(len(self.plan.replicas), 1)
+        direct = questions(wave, layout, gear, "dns-udp")
+        through_vip = questions(wave, layout, gear, "vip")
+        streams = questions(wave, layout, gear, "dns-tcp")
+        ends, goals = oneway_ends(wave, layout, gear)
         sources = echo_sources(wave, layout, gear, self._idents)
-        return Echoes(wave, sources, loop, pulse), [
-            Queries(wave, queries, loop, gear.vantages, self._ports, idents),
-            Streams(wave, streams, loop, gear.vantages, idents),
-            Pinned(wave, pinned, loop, gear.pins),
+        others = (
+            Queries(
+                wave, direct, loop, gear.vantages, ports=self._ports, idents=idents, servers=servers
+            ),
             OneWay(wave, ends, goals, loop),
-        ]
+            Pinned(wave, questions(wave, layout, gear, "vip-pinned"), loop, gear.pins),
+            Streams(wave, streams, loop, gear.vantages, idents=idents, servers=servers),
+        )
+        vip = Queries(
+            wave,
+            through_vip,
+            loop,
+            gear.vantages,
+            ports=self._ports,
+            idents=idents,
+            servers=servers,
+        )
+        return Echoes(wave, sources, loop, pulse), others, vip
 
     def _helpers(self, echoes: Echoes) -> int:
-        lanes = self.tuning.lanes or min(_LANES, len(os.sched_getaffinity(0)))
-        return lanes - 1 if echoes.planned >= _WORTH_A_LANE else 0
+        lanes = self.tuning.lanes or (_LANES if echoes.planned >= _WORTH_A_LANE else 1)
+        return lanes - 1
 
     def _judge_prober(self, wave: Wave, gaps: list[Gap], waited_s: float) -> None:
         """Losses that may be the prober's own doing are taken out of the sample."""

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-
 from probes.pinned import Pin
 from probes.plan import DNS_PORT, Plan
 from probes.sockets import datagram_socket, echo_socket, overflowed, query_socket
@@ -83,5 +82,5 @@ def _bound(receive_bytes: int) -> socket.socket:
 
 
 def _pin(address: str) -> Pin:
-    ident = random.getrandbits(16)  # noqa: S311 - not a secret
+    ident = random.getrandbits(16)
     return Pin(sock=query_socket(), address=(address, DNS_PORT), next_ident=ident)

@@ -72,27 +72,36 @@ class Loop:
         self._epoll.close()
 
 
-def run(drivers: Sequence[Driver], loop: Loop, pulse: Pulse) -> None:
-    """Drive a wave to its end.
+def run(
+    first: Sequence[Driver],
+    then: Sequence[Driver],
+    loop: Loop,
+    pulse: Pulse,
+    enough: Callable[[int], bool],
+) -> None:
+    """Drive a wave to its end, or until `enough` (asked with the time in ns) says so while only answers are awaited.
 
-    Answers that are there are always read before anything expires, so a prober that stood still does not take
-    what waits in its sockets for lost.
+    `then` sends when `first` has nothing to send now. Answers that are there are always read before anything
+    expires, so a prober that stood still does not take what waits in its sockets for lost.
     """
     asleep_s = 0.0
     while True:
         now_ns = pulse.beat(asleep_s)
-        more = False
-        for driver in drivers:
-            more |= driver.launch(now_ns)
-        due = [due_ns for driver in drivers if (due_ns := driver.due_ns()) is not None]
-        if not (more or due):
+        more = _launch(first, now_ns) or _launch(then, now_ns)
+        due = [due_ns for part in (first, then) for driver in part if (due_ns := driver.due_ns())]
+        if not more and (not due or enough(now_ns)):
             return
         asleep_s = 0.0 if more else _sleep_s(min(due), pulse.beat())
         if loop.dispatch(asleep_s):
             now_ns = pulse.beat(asleep_s)
             asleep_s = 0.0
-            for driver in drivers:
+            for driver in (*first, *then):
                 driver.expire(now_ns)
+
+
+def _launch(drivers: Sequence[Driver], now_ns: int) -> bool:
+    launched = [driver.launch(now_ns) for driver in drivers]  # every one gets its turn
+    return any(launched)
 
 
 def _sleep_s(due_ns: int, now_ns: int) -> float:

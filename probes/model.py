@@ -58,8 +58,7 @@ class PairResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendStats:
-    """How fast a sweep sent: probes of all protocols, how many of them were ICMP, and the seconds from the first
-    probe to the last of the first burst."""
+    """How fast a sweep sent its first burst: probes of all protocols, the ICMP ones among them, and its length."""
 
     probes: int
     icmp: int

@@ -85,19 +85,20 @@ class Question:
             return Outcome.TRUNCATED, ""
         except (dns.exception.DNSException, ValueError):
             return Outcome.MALFORMED, ""
+        return self._judge(message)
+
+    def _judge(self, message: dns.message.Message) -> tuple[Outcome, str]:
         if message.flags & dns.flags.TC:
             return Outcome.TRUNCATED, ""
         if message.rcode() != dns.rcode.NOERROR:
             return _RCODES.get(message.rcode(), Outcome.RCODE), ""
-        expected = dns.message.from_wire(b"\x00\x00" + self.tail).question
-        if message.question != expected:
-            return Outcome.WRONG_ANSWER, ""
         found = {
             IPv4Address(record.address).packed
             for record_set in message.answer
             if record_set.rdtype == dns.rdatatype.A
             for record in record_set
         }
-        if len(found) != 1 or not found <= self.meanings.keys():
+        asked = dns.message.from_wire(b"\x00\x00" + self.tail).question
+        if message.question != asked or len(found) != 1 or not found <= self.meanings.keys():
             return Outcome.WRONG_ANSWER, ""
         return Outcome.OK, self.meanings[found.pop()]

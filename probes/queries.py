@@ -22,7 +22,7 @@ from probes.wave import Wave
 
 BATCH: Final = 16  # queries sent at one visit of a namespace
 AGE_NS: Final = 25_000_000
-WINDOW: Final = 64  # per destination: a default socket buffer of a server holds some 250 queries
+WINDOW: Final = 64  # per server, whose socket buffer holds some 250 queries by default
 ANSWER_BYTES: Final = 4096
 _STAMP: Final = struct.Struct("qq")
 _PORT_TRIES: Final = 8
@@ -52,7 +52,7 @@ class Query:
 
 
 class Queries:
-    """The driver of a wave's fresh-port UDP queries. `ports` remembers over the waves of a sweep."""
+    """The driver of a wave's fresh-port UDP queries to so many servers. `ports` remembers over the waves of a sweep."""
 
     def __init__(
         self,
@@ -60,8 +60,10 @@ class Queries:
         work: Mapping[str, list[Asked]],
         loop: Loop,
         vantages: Vantages,
+        *,
         ports: dict[str, set[int]],
         idents: bytes,
+        servers: int,
     ) -> None:
         self._wave = wave
         self._loop = loop
@@ -69,9 +71,8 @@ class Queries:
         self._ports = ports
         self._idents = idents
         self._queue = deque((place, deque(asked)) for place, asked in work.items())
-        destinations = {asked.address for batch in work.values() for asked in batch}
         self._flight: Flight[Query] = Flight(
-            window=WINDOW * max(len(destinations), 1), age_ns=AGE_NS, timeout_ns=wave.timeout_ns
+            window=WINDOW * servers, age_ns=AGE_NS, timeout_ns=wave.timeout_ns
         )
 
     def launch(self, now_ns: int) -> bool:

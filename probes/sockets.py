@@ -44,8 +44,9 @@ def query_socket() -> socket.socket:
 
 
 def stream_socket() -> socket.socket:
-    """A TCP socket that sends small messages at once. Raises OSError."""
+    """A TCP socket that sends small messages at once, with receive times. Raises OSError."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | _KIND)
+    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from probes.decide import more, verdict
 from probes.mmsg import I64
 from probes.model import Latency, PairResult, State
 from probes.outcome import Outcome
 from probes.plan import Target
-from probes.decide import more, verdict
 from probes.wave import Wave
 
 _KINDS = len(Outcome)
@@ -22,7 +22,7 @@ _KINDS = len(Outcome)
 class Tally:
     """Counts by target and outcome, latencies, and who answered, summed over waves."""
 
-    counts: I64  # targets × outcomes
+    counts: I64  # targets by outcomes
     reasons: dict[int, str] = field(default_factory=dict)
     answered: Counter[tuple[int, str]] = field(default_factory=Counter)
     distrusted: dict[int, str] = field(default_factory=dict)  # target → why it is unknown

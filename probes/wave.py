@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from probes.decide import fails_at
 from probes.mmsg import I64
 from probes.outcome import Outcome, by_errno
 
@@ -92,10 +93,28 @@ class Wave:
         for target in np.unique(self.target[lost]).tolist():
             self.reasons.setdefault(target, reason)
 
-    def close(self) -> None:
-        """What is still pending was sent and not answered in time, or was never sent."""
+    def settled(self, now_ns: int) -> bool:
+        """Whether all is sent and every target that still awaits answers has failed already."""
         pending = self.outcome == Outcome.PENDING
-        self.outcome[pending & (self.sent_ns > 0)] = Outcome.TIMEOUT
+        if (self.sent_ns[pending] == 0).any():
+            return False
+        due = pending & (self.sent_ns + self.timeout_ns < now_ns)
+        lost = self._per_target(due | (self.outcome >= Outcome.TIMEOUT))
+        return not (self._per_target(pending & ~due)[lost < self._fatal()] > 0).any()
+
+    def close(self, now_ns: int) -> None:
+        """What is pending was sent and not answered in time, or not waited for to the end, or never sent."""
+        pending = self.outcome == Outcome.PENDING
         unsent = pending & (self.sent_ns == 0)
+        self.outcome[pending & (self.sent_ns + self.timeout_ns >= now_ns)] = Outcome.VOID
+        self.outcome[pending & (self.sent_ns + self.timeout_ns < now_ns)] = Outcome.TIMEOUT
         if unsent.any():
             self.void_losses(unsent, "the prober did not come to send it")
+
+    def _per_target(self, probes: npt.NDArray[np.bool_]) -> I64:
+        return np.bincount(self.target[probes], minlength=len(self.first) - 1)
+
+    def _fatal(self) -> I64:
+        """How many losses fail each target."""
+        sizes, where = np.unique(np.diff(self.first), return_inverse=True)
+        return np.array([fails_at(size) for size in sizes.tolist()], np.int64)[where]

@@ -75,6 +75,9 @@ def echo_sources(wave: Wave, layout: Layout, gear: Gear, idents: Mapping[str, in
                     ident=idents[place],
                     probes=probes,
                     addresses=layout.addresses[owners],
+                    first_round=int(
+                        np.count_nonzero(wave.first[targets + 1] > wave.first[targets])
+                    ),
                 )
             )
     return found
@@ -114,24 +117,20 @@ def oneway_ends(wave: Wave, layout: Layout, gear: Gear) -> tuple[list[End], I64]
     return ends, goals
 
 
-def questions(
-    wave: Wave, layout: Layout, gear: Gear, protocols: Iterable[str]
-) -> dict[str, list[Asked]]:
-    """The DNS queries of these protocols by place; those of a place without a namespace become void."""
+def questions(wave: Wave, layout: Layout, gear: Gear, protocol: str) -> dict[str, list[Asked]]:
+    """The DNS queries of one protocol by place; those of a place without a namespace become void."""
     work: dict[str, list[Asked]] = {}
-    for protocol in protocols:
-        through_vip = protocol.startswith("vip")
-        question = layout.identity if through_vip else layout.known
-        for place, targets in layout.of_protocol(protocol):
-            probes, owners = in_rounds(wave, targets)
-            reason = gear.vantages.gone.get(place) or gear.failed.get((protocol, place))
-            if reason:
-                void(wave, probes, reason)
-            elif len(probes):
-                work.setdefault(place, []).extend(
-                    Asked(probe, (layout.places[owner], DNS_PORT), question, protocol == "vip")
-                    for probe, owner in zip(probes.tolist(), owners.tolist(), strict=True)
-                )
+    question = layout.identity if protocol in {"vip", "vip-pinned"} else layout.known
+    for place, targets in layout.of_protocol(protocol):
+        probes, owners = in_rounds(wave, targets)
+        reason = gear.vantages.gone.get(place) or gear.failed.get((protocol, place))
+        if reason:
+            void(wave, probes, reason)
+        elif len(probes):
+            work[place] = [
+                Asked(probe, (layout.places[owner], DNS_PORT), question, protocol == "vip")
+                for probe, owner in zip(probes.tolist(), owners.tolist(), strict=True)
+            ]
     return work
 
 
