@@ -23,9 +23,10 @@ from clusters.providers.kind.cluster import KindCluster
 from clusters.providers.kind.config import PROXY_MODES, kind_config
 from clusters.providers.kind.identity import Identity
 from clusters.providers.kind.kubeconfig import kubeconfig_path
+from clusters.providers.kind.namespaces import Namespaces
 from clusters.providers.kind.readiness import await_ready
 from clusters.providers.kind.runc_bounded import host_lacks
-from clusters.waiting import Deadline
+from clusters.waiting import Deadline, poll_until
 
 Say = Callable[[str], None]
 
@@ -33,6 +34,9 @@ _CREATE_S: Final = 600.0
 _READY_S: Final = 240.0
 _LOGS_S: Final = 120.0
 _SAID_LINES: Final = 3
+_FLANNEL_S: Final = 120.0
+_SUBNET_FILE: Final = "run/flannel/subnet.env"
+_WRITE: Final = "mkdir -p /etc/cni/net.d && cat > /etc/cni/net.d/10-flannel.conflist"
 _DOMAIN: Final = "cluster.local"
 _MOST_NODES: Final = 32
 _MOST_PODS: Final = 20
@@ -122,6 +126,7 @@ def _fill(spec: ClusterSpec, identity: Identity, chosen: Chosen, progress: Say) 
     nodes = identity.node_names
     wanted = spec.replica_nodes or [(i + 1) % spec.nodes for i in range(spec.dns_replicas)]
     with contextlib.closing(Kube(kubeconfig_path(spec.name))) as kube:
+        kube.create(manifests.flannel_objects(chosen.flannel_image, spec.name, api_host=nodes[0]))
         kube.replace_data(
             "coredns",
             {"Corefile": manifests.corefile(_DOMAIN)},
@@ -132,17 +137,29 @@ def _fill(spec: ClusterSpec, identity: Identity, chosen: Chosen, progress: Say) 
             manifests.dns_change(spec.dns_replicas, [nodes[i] for i in wanted]),
             namespace=manifests.DNS_NAMESPACE,
         )
-        kube.create(manifests.flannel_objects(chosen.flannel_image, spec.name, api_host=nodes[0]))
         kube.create(manifests.client_objects(identity))
     for node in nodes:
         if chosen.built is None:
             _copy_plugins(node, progress)
-        _write_cni_config(node)
+    _configure_cni(identity)
 
 
-def _write_cni_config(node: str) -> None:
-    script = "mkdir -p /etc/cni/net.d && cat > /etc/cni/net.d/10-flannel.conflist"
-    docker(["exec", "--interactive", node, "sh", "-c", script], stdin=manifests.CNI_CONFIG)
+def _configure_cni(identity: Identity) -> None:
+    """Tell each node's container runtime of flannel once flannel can serve it.
+
+    Told earlier, every pod's first start fails, and the kubelet waits some ten seconds before the next one.
+    """
+    deadline = Deadline.after(_FLANNEL_S)
+    with contextlib.closing(Namespaces(identity)) as namespaces:
+        for node in identity.node_names:
+            root = Path(f"/proc/{namespaces.node(node).pid}/root")
+            poll_until(
+                (root / _SUBNET_FILE).exists,
+                awaited=f"flanneld of {node} to write /{_SUBNET_FILE}",
+                deadline=deadline,
+                every_s=0.1,
+            )
+            docker(["exec", "--interactive", node, "sh", "-c", _WRITE], stdin=manifests.CNI_CONFIG)
 
 
 def _copy_plugins(node: str, progress: Say) -> None:
