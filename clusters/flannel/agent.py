@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from clusters.errors import SetupError
+from clusters.errors import KernelRefusedError
 from clusters.flannel import device
 from clusters.flannel.generations import Generation
 from clusters.flannel.plan import (
@@ -48,7 +48,7 @@ class Agent:
     def prepare(self, pod_cidr: str, mac: str, found: Link | None, spare_ifindex: int) -> Lease:
         """Make the device, or go on with a compatible one; the lease to publish.
 
-        `mac` is for a device made anew. Raises SetupError where the kernel refuses.
+        `mac` is for a device made anew. Raises KernelRefusedError.
         """
         if found and device.compatible(found, self.underlay):
             self.ifindex, mac = found.ifindex, found.mac
@@ -62,17 +62,16 @@ class Agent:
 
     def _make(self, pod_cidr: str, mac: str) -> None:
         creation = device.creation(self.ifindex, self.lower, self.underlay, mac)
-        codes = self.link.batch([*creation, *self._configuration(pod_cidr)])
-        if any(codes):
-            raise SetupError(f"{self.node}: {device.NAME} could not be made (errno {max(codes)})")
+        requests = [*creation, *self._configuration(pod_cidr)]
+        self.link.apply(requests, doing=f"making {device.NAME} on {self.node}")
 
     def _configuration(self, pod_cidr: str) -> list[bytes]:
         return device.configuration(self.generation, self.ifindex, pod_cidr, self.cluster_cidr)
 
     def begin(self, store: Iterable[Lease], fdb: Sequence[Fdb] = ()) -> None:
-        """Start with no memory: write the entries of every peer. Entries of nodes that are gone are not cleaned,
+        """Start with no memory: write the entries of every peer.
 
-        except by the on-miss generation, which compares the `fdb` it finds.
+        Entries of nodes that are gone stay, except those of the on-miss generation, which looks at the `fdb` it finds.
         """
         peers = [lease for lease in store if lease.node != self.node]
         self.known = {lease.pod_cidr: lease for lease in peers}
@@ -98,7 +97,7 @@ class Agent:
         """Bring a deleted device back with its MAC and address; nothing of the peers (v0.27.4 reCreateVxlan)."""
         try:
             self._make(own.pod_cidr, own.mac)
-        except SetupError as exc:
+        except KernelRefusedError as exc:
             self.log.append(str(exc))
         else:
             self.log.append(f"VXLAN device {device.NAME} recreated successfully")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 from clusters.commands import exec_argv, run_argv
 from clusters.errors import ClusterGoneError
@@ -20,11 +20,6 @@ from clusters.providers.twin.messages import inventory_from, leases_from
 from clusters.providers.twin.wire import Json
 from clusters.state import Lease
 from clusters.topology import Inventory
-
-
-class _Place(NamedTuple):
-    netns_fd: int
-    mounts_fd: int
 
 
 class TwinCluster:
@@ -42,7 +37,7 @@ class TwinCluster:
         (changes_fd,) = link.request_fds("hello")[1]
         self._changes = CounterView(changes_fd)
         self._seen = -1
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, int] = {}
         self._retired: list[int] = []
         self._wanted: Json = None
 
@@ -58,7 +53,7 @@ class TwinCluster:
 
     def vantage(self, place: str) -> Vantage:
         """As `Cluster.vantage`."""
-        return Vantage(place=place, fd=self._place(place).netns_fd)
+        return Vantage(place=place, fd=self._netns(place))
 
     def leases(self) -> tuple[Lease, ...]:
         """As `Cluster.leases`."""
@@ -68,19 +63,19 @@ class TwinCluster:
         self, place: str, argv: Sequence[str], *, timeout_s: float = 10.0, stdin: str = ""
     ) -> Completed:
         """As `Cluster.run`; the command sees its node's own /run."""
-        at = self._place(place)
-        return run_argv(
-            argv,
-            netns_fd=at.netns_fd,
-            mountns_fd=at.mounts_fd,
-            timeout_s=timeout_s,
-            stdin=stdin,
-        )
+        with self._mounts(place) as mounts_fd:
+            return run_argv(
+                argv,
+                netns_fd=self._netns(place),
+                mountns_fd=mounts_fd,
+                timeout_s=timeout_s,
+                stdin=stdin,
+            )
 
     def exec_argv(self, place: str, argv: Sequence[str]) -> int:
         """As `Executes.exec_argv`."""
-        at = self._place(place)
-        return exec_argv(argv, netns_fd=at.netns_fd, mountns_fd=at.mounts_fd)
+        with self._mounts(place) as mounts_fd:
+            return exec_argv(argv, netns_fd=self._netns(place), mountns_fd=mounts_fd)
 
     def close(self) -> None:
         """As `Cluster.close`. Idempotent."""
@@ -153,7 +148,15 @@ class TwinCluster:
 
     # What is kept of the holder's
 
-    def _place(self, place: str) -> _Place:
+    @contextlib.contextmanager
+    def _mounts(self, place: str) -> Iterator[int]:
+        (fd,) = self._link.request_fds("mounts", place=place)[1]
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _netns(self, place: str) -> int:
         with self._lock:
             self._refresh()
             if place not in self._places:
@@ -172,21 +175,21 @@ class TwinCluster:
         self._drop_places()
         self._places, self._seen = places, changes
 
-    def _fetch_places(self) -> dict[str, _Place]:
-        places: dict[str, _Place] = {}
+    def _fetch_places(self) -> dict[str, int]:
+        places: dict[str, int] = {}
         more = True
         while more:  # a rebuild meanwhile counts as a change, so the next look starts over
             value, fds = self._link.request_fds("places", start=len(places))
             part = cast("Mapping[str, object]", value)
             names = cast("list[str]", part["names"])
-            places.update(zip(names, map(_Place, fds[::2], fds[1::2]), strict=True))
+            places.update(zip(names, fds, strict=True))
             more = bool(part["more"])
         return places
 
     def _drop_places(self) -> None:
         """Retire what is held. It is closed at the next time, so that a thread on its way in is not misled."""
         self._close_retired()
-        self._retired = [fd for place in self._places.values() for fd in place]
+        self._retired = list(self._places.values())
         self._places = {}
 
     def _close_retired(self) -> None:
@@ -195,9 +198,9 @@ class TwinCluster:
         self._retired = []
 
     def _live_mac(self, node: str) -> str | None:
-        place = self._places.get(node)
-        if place is None:
+        fd = self._places.get(node)
+        if fd is None:
             return None
-        with Netlink.open(place.netns_fd) as link:
+        with Netlink.open(fd) as link:
             found = device.find(link)
         return found.mac if found else None

@@ -21,7 +21,7 @@ POD_MTU_BYTES: Final = UNDERLAY_MTU_BYTES - 50  # outer IPv4, UDP, VXLAN and inn
 SUBNETS: Final = 256  # /24 podCIDRs in the cluster's /16
 PLACES_PER_SUBNET: Final = 253  # a /24 without its network, cni0 and broadcast addresses
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,39}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def check_name(name: str) -> None:
     """Raise UsageError for a cluster name that no twin can have."""
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"name: expected a-z, 0-9 and '-', at most 41, not '-' first; got {name!r}"
+            f"name: expected 1 to 41 of a-z, 0-9 and '-', no '-' at either end; got {name!r}"
         )
 
 

@@ -53,9 +53,12 @@ class Link:
         except ConnectionRefusedError:
             sock.close()
             raise UsageError(f"name: no twin is called {name!r}") from None
-        except (OSError, SetupError):
+        except SetupError:
             sock.close()
             raise
+        except OSError as exc:
+            sock.close()
+            raise SetupError(f"twin {name!r} cannot be reached: {exc}") from exc
 
     def request(self, verb: str, **args: Json) -> Json:
         """Ask, and wait for the value. Raises what the holder raised, or ClusterGoneError."""
@@ -101,7 +104,10 @@ class Link:
         except TimeoutError as exc:
             self.close()  # a late answer must not be taken for the next one
             raise SetupError(f"the holder of twin {self.name!r} does not answer") from exc
-        except (OSError, WireError) as exc:
+        except WireError as exc:
+            self.close()
+            raise SetupError(f"twin {self.name!r}: {exc}") from exc
+        except OSError as exc:
             self.close()
             raise ClusterGoneError(
                 f"twin {self.name!r} is gone: {exc or 'its holder hung up'}"

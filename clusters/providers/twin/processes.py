@@ -80,6 +80,11 @@ class Started:
 
     _children: tuple[tuple[int, int], ...]  # pid, pipe
 
+    @property
+    def pipes(self) -> tuple[int, ...]:
+        """Descriptors that become readable when the work behind them has ended."""
+        return tuple(pipe for _, pipe in self._children)
+
     def finish(self) -> None:
         """Wait for all. Raises SetupError with what the first failing one said."""
         said = [_collected(pid, pipe) for pid, pipe in self._children]

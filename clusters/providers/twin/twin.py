@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 
 from clusters import dns_names
-from clusters.errors import GraymeshError, UsageError
+from clusters.errors import (
+    ClusterGoneError,
+    GraymeshError,
+    KernelRefusedError,
+    SetupError,
+    UsageError,
+)
 from clusters.flannel.generations import GENERATIONS
 from clusters.flannel.plan import live_events
 from clusters.netlink import Netlink
@@ -45,6 +52,12 @@ class Twin:
 
     def build(self, progress: Callable[[str], None]) -> None:
         """Make everything, and return when it was seen to work. Raises SetupError, OSError."""
+        try:
+            self._build(progress)
+        except KernelRefusedError as exc:
+            raise _explained(exc) from exc
+
+    def _build(self, progress: Callable[[str], None]) -> None:
         namespaces.configure(namespaces.UNDERLAY_SETTINGS)
         self._underlay.apply(devices.underlay(), doing="making the underlay")
         nodes = tuple(self.nodes.values())
@@ -237,29 +250,31 @@ class Twin:
         node = self.node(name)
         proxies.sync({name: node.live_netns()}, self.endpoints()).finish()
 
-    def sync_others(self, name: str) -> None:
-        """Tell everybody but that node of the endpoints and names as they are now."""
+    def sync_others(self, name: str) -> Started:
+        """Tell everybody but that node of the endpoints and names as they are now; rules are still being written."""
         for replica in self.replicas.values():
             replica.refresh(self.records())
         others = [node for node in self.nodes.values() if node.up and node.name != name]
-        proxies.sync(_netns_fds(others), self.endpoints()).finish()
+        return proxies.sync(_netns_fds(others), self.endpoints())
 
     def end(self) -> None:
         """Kill the replicas; the kernel frees the rest when this process ends."""
         for replica in self.replicas.values():
             replica.end()
 
-    def place_fds(self) -> dict[str, tuple[int, int]]:
-        """For each place that is up: descriptors of its network namespace and its node's mounts."""
-        found: dict[str, tuple[int, int]] = {}
+    def place_fds(self) -> dict[str, int]:
+        """A descriptor of the network namespace of every place that is up."""
+        nodes = {node.name: node.netns_fd for node in self.nodes.values()}
+        pods = {p.seat.name: p.netns_fd for node in self.nodes.values() for p in node.pods}
+        return {name: fd for name, fd in (nodes | pods).items() if fd is not None}
+
+    def mounts_fd(self, place: str) -> int:
+        """A descriptor of the mount namespace of a place's node. Raises ClusterGoneError while that is down."""
         for node in self.nodes.values():
-            if node.netns_fd is None or node.mounts_fd is None:
-                continue
-            found[node.name] = (node.netns_fd, node.mounts_fd)
-            for pod in node.pods:
-                if pod.netns_fd is not None:
-                    found[pod.seat.name] = (pod.netns_fd, node.mounts_fd)
-        return found
+            names = {node.name, *(pod.seat.name for pod in node.pods)}
+            if place in names and node.mounts_fd is not None:
+                return node.mounts_fd
+        raise ClusterGoneError(f"{place} does not exist (now) in twin {self.spec.name!r}")
 
 
 def _make_nodes(spec: ClusterSpec) -> list[TwinNode]:
@@ -267,6 +282,12 @@ def _make_nodes(spec: ClusterSpec) -> list[TwinNode]:
     for seat in layout.seats(spec):
         seats.setdefault(seat.node, []).append(seat)
     return [make_node(i, i, seats[layout.node_name(i)]) for i in range(spec.nodes)]
+
+
+def _explained(exc: KernelRefusedError) -> SetupError:
+    if exc.code == errno.EOPNOTSUPP:
+        return SetupError(f"{exc} (fix: modprobe veth bridge vxlan)")
+    return exc
 
 
 def _netns_fds(nodes: Iterable[TwinNode]) -> dict[str, int]:

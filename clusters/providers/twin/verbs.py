@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 from clusters.errors import ClusterGoneError, GraymeshError, SetupError, UsageError
 from clusters.providers.twin.loop import Loop
 from clusters.providers.twin.messages import inventory_json, leases_json
+from clusters.providers.twin.processes import Started
 from clusters.providers.twin.server import Args, Later, Reply, Verb
 from clusters.providers.twin.twin import Twin
 from clusters.providers.twin.wire import FDS_PER_MESSAGE
@@ -20,6 +22,7 @@ def verbs(twin: Twin, loop: Loop) -> Mapping[str, Verb]:
         "summary": asked.summary,
         "inventory": asked.inventory,
         "places": asked.places,
+        "mounts": asked.mounts,
         "leases": asked.leases,
         "boot_id": asked.boot_id,
         "agents": asked.agents,
@@ -55,13 +58,17 @@ class _Asked:
         return Reply(value=inventory_json(self._twin.inventory()))
 
     def places(self, args: Args) -> Reply:
-        """A part of the places that are up, from the `start`th on: two descriptors each, and whether more follow."""
+        """A part of the places that are up, from the `start`th on, a descriptor each, and whether more follow."""
         start = max(0, int(args.number("start")))
         every = sorted(self._twin.place_fds().items())
-        part = every[start : start + FDS_PER_MESSAGE // 2]
+        part = every[start : start + FDS_PER_MESSAGE]
         names = [name for name, _ in part]
         more = start + len(part) < len(every)
-        return Reply(value={"names": names, "more": more}, fds=sum((fds for _, fds in part), ()))
+        return Reply(value={"names": names, "more": more}, fds=tuple(fd for _, fd in part))
+
+    def mounts(self, args: Args) -> Reply:
+        """The mounts that commands at a place see."""
+        return Reply(fds=(self._twin.mounts_fd(args.text("place")),))
 
     def leases(self, _args: Args) -> Reply:
         """What every node has published."""
@@ -110,21 +117,41 @@ class _Asked:
         name = args.text("node")
         subnet = self._twin.free_subnet()
 
-        def renewed() -> None:
+        def renewed() -> Started:
             self._twin.renew(name, subnet)
             self._twin.bring_up(name)
-            self._twin.sync_others(name)
+            return self._twin.sync_others(name)
 
         return self._down_and_up(name, args, renewed)
 
-    def _down_and_up(self, name: str, args: Args, up: Callable[[], None]) -> Later:
+    def _down_and_up(self, name: str, args: Args, up: Callable[[], Started | None]) -> Later:
         down_s = args.number("down_s")
         if not 0 <= down_s <= 3600:
             raise UsageError(f"down_s: expected 0 to 3600 seconds, got {down_s:g}")
         self._twin.take_down(name)
         later = Later()
-        self._loop.after(down_s, lambda: later.resolve(_outcome(up)))
+        self._loop.after(down_s, lambda: self._finish(later, up))
         return later
+
+    def _finish(self, later: Later, up: Callable[[], Started | None]) -> None:
+        """Bring the node up and answer; what is going on in children then is waited for in the loop."""
+        try:
+            left = up()
+        except (GraymeshError, OSError) as exc:
+            later.resolve(_mapped(exc))
+            return
+        waiting = set(left.pipes) if left else set()
+
+        def ended(pipe: int) -> None:
+            self._loop.unwatch(pipe)
+            waiting.discard(pipe)
+            if left and not waiting:
+                later.resolve(_collected(left))
+
+        for pipe in tuple(waiting):
+            self._loop.watch(pipe, functools.partial(ended, pipe))
+        if not waiting:
+            later.resolve(Reply())
 
     def replica_mode(self, args: Args) -> Reply:
         """The mode, from the process."""
@@ -145,11 +172,13 @@ class _Asked:
         return Reply()
 
 
-def _outcome(act: Callable[[], None]) -> Reply | GraymeshError:
+def _collected(started: Started) -> Reply | GraymeshError:
     try:
-        act()
+        started.finish()
     except GraymeshError as exc:
         return exc
-    except OSError as exc:
-        return SetupError(str(exc))
     return Reply()
+
+
+def _mapped(exc: GraymeshError | OSError) -> GraymeshError:
+    return exc if isinstance(exc, GraymeshError) else SetupError(str(exc))

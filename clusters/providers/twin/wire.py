@@ -52,7 +52,7 @@ class Inbox:
                 self._fds.extend(fds)
         self._bytes += data
         if flags & socket.MSG_CTRUNC:
-            raise WireError("descriptors were cut off: too many files are open in this process")
+            raise WireError("no descriptor is left in this process (fix: raise `ulimit -n`)")
         if len(self._bytes) > self.limit_bytes:
             raise WireError("message too long")
         return bool(data)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import math
 import os
 import re
 import resource
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +22,7 @@ from clusters.netns import CLONE_NEWNS, unshare
 from clusters.providers.base import Cluster, ClusterSpec
 from clusters.providers.twin import host
 from clusters.providers.twin.client import TwinCluster
+from clusters.providers.twin.namespaces import enter_private
 from clusters.providers.twin.provider import TwinProvider
 from clusters.providers.twin.wire import Json, encoded
 
@@ -125,42 +129,54 @@ def test_a_client_that_does_not_read_blocks_nobody(healthy: TwinCluster) -> None
         assert healthy.agents()
 
 
-def test_missing_iptables_is_named_with_its_fix() -> None:
-    """One clear line, and nothing left."""
-    spec = ClusterSpec(name=f"noipt{os.getpid()}", nodes=2, dns_replicas=1)
+def _refusal(act: Callable[[], None]) -> str:
+    """Run `act` in a child whose limits and mounts may be spoilt; the SetupError's text, "" where there was none."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
         try:
-            unshare(CLONE_NEWNS)
-            subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-            subprocess.run(["mount", "-t", "tmpfs", "none", "/usr/sbin"], check=True)
-            TwinProvider().up(spec, progress=lambda _text: None)
+            act()
         except SetupError as exc:
             os.write(writer, str(exc).encode())
         finally:
             os._exit(0)
     os.close(writer)
-
     with os.fdopen(reader) as said:
         text = said.read()
     os.waitpid(pid, 0)
+    return text
+
+
+def test_missing_iptables_is_named_with_its_fix() -> None:
+    """One clear line, and nothing left."""
+    spec = ClusterSpec(name=f"noipt{os.getpid()}", nodes=2, dns_replicas=1)
+
+    def up() -> None:
+        unshare(CLONE_NEWNS)
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "none", "/usr/sbin"], check=True)
+        TwinProvider().up(spec, progress=lambda _text: None)
+
+    text = _refusal(up)
 
     assert re.search("iptables-restore.*fix: install iptables", text)
     assert spec.name not in host.names()
 
 
-def test_too_few_descriptors_are_an_error_not_a_hang() -> None:
-    """Every namespace costs the holder a descriptor."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+@pytest.mark.parametrize(("hard", "said"), [(64, "Too many open files"), (4096, "")])
+def test_too_few_descriptors_are_an_error_not_a_hang(hard: int, said: str) -> None:
+    """Every namespace costs the holder a descriptor; a low soft limit alone does no harm."""
     spec = ClusterSpec(name=f"nofd{os.getpid()}", nodes=20, pods_per_node=4)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64 if hard < soft else hard))
-    try:
-        with pytest.raises(GraymeshError, match="Too many open files"):
-            TwinProvider().up(spec, progress=lambda _text: None)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
+    def up() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        TwinProvider().up(spec, progress=lambda _text: None)
+        TwinProvider().down(spec.name)
+
+    text = _refusal(up)
+
+    assert said in text
+    assert bool(text) is bool(said)
     assert spec.name not in host.names()
 
 
@@ -173,6 +189,25 @@ def test_many_places_come_in_several_messages(make: Make) -> None:
 
     inodes = {os.fstat(cluster.vantage(place).fd).st_ino for place in places}
     assert len(inodes) == 150
+
+
+def test_exhausted_user_namespaces_are_named_with_their_fix() -> None:
+    """What hardened hosts and some CI runners forbid; nothing is left."""
+    spec = ClusterSpec(name=f"nouser{os.getpid()}", nodes=2, dns_replicas=1)
+
+    def up() -> None:
+        enter_private(user=True)
+        Path("/proc/sys/user/max_user_namespaces").write_text("0")
+        _drop_capabilities()
+        TwinProvider().up(spec, progress=lambda _text: None)
+
+    assert "max_user_namespaces" in _refusal(up)
+    assert spec.name not in host.names()
+
+
+def _drop_capabilities() -> None:
+    header, nothing = struct.pack("=Ii", 0x20080522, 0), bytes(24)  # _LINUX_CAPABILITY_VERSION_3
+    assert ctypes.CDLL(None).capset(header, nothing) == 0
 
 
 def test_a_spec_that_cannot_be_built_is_refused_before_anything_is_made() -> None:
