@@ -83,6 +83,15 @@ def test_a_file_in_the_way_is_one_line_with_the_path_and_the_fix(home: Path) -> 
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_in_the_directory_s_own_place_is_told_too() -> None:
+    """An existing directory is fine, an existing file is not."""
+    make_state_dir("c1").parent.joinpath("c2").write_text("in the way")
+
+    make_state_dir("c1")
+    with pytest.raises(SetupError, match=r"graymesh/c2: File exists; remove the file"):
+        make_state_dir("c2")
+
+
 def test_errors_of_other_kinds_pass() -> None:
     """Only what the file system says is turned."""
     with pytest.raises(ZeroDivisionError), storing(Path("x")):

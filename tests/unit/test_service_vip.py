@@ -144,3 +144,12 @@ def test_chains_that_jump_in_a_circle_are_left() -> None:
     )
 
     assert parse(saved, VIP).targets["udp"] == ("1.2.3.4",)
+
+
+def test_a_line_that_is_no_rule_is_passed_over() -> None:
+    """An unbalanced quote in one line does not cost the others."""
+    broken = '-A PREROUTING -m comment --comment "half -j ACCEPT'
+
+    saved = nat(broken, "-A PREROUTING -j DNAT --to-destination 10.244.2.2:53")
+
+    assert parse(saved, VIP).targets["udp"] == ("10.244.2.2",)
