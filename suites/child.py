@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Final
@@ -46,10 +45,10 @@ def call(words: Sequence[str], *, quiet: bool) -> Called:
 
 @contextlib.contextmanager
 def _kept(descriptor: int) -> Iterator[IO[bytes]]:
-    """Send what is written to a descriptor into a file for the block."""
+    """Send what is written to a descriptor into memory for the block: a full disk must not keep `recover` from working."""
     before = os.dup(descriptor)
     try:
-        with tempfile.TemporaryFile() as file:
+        with os.fdopen(os.memfd_create("graymesh-child"), "w+b") as file:
             os.dup2(file.fileno(), descriptor)
             try:
                 yield file
