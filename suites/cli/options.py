@@ -11,7 +11,7 @@ from clusters.errors import UsageError
 from clusters.flannel.generations import GENERATIONS
 from clusters.providers.base import ClusterSpec
 from probes.model import PROTOCOLS
-from suites.cli.cni import dialect_of
+from suites.cli.cni import dialect_of, flannel_version, spelled
 from suites.cli.parsing import cluster_name, one_of, seconds, several_of, whole
 
 PROVIDER_NAMES: Final = ("twin", "kind")
@@ -70,7 +70,9 @@ def shape_given(args: argparse.Namespace) -> tuple[str, ...]:
 
 def spec_of(args: argparse.Namespace, *, name: str, dialect: str | None = None) -> ClusterSpec:
     """The spec that the shape options describe; `dialect` is the default where none was chosen."""
+    version = _version(args)
     return ClusterSpec(
+        cni_version=spelled(version) if version else None,
         provider=args.cluster or _DEFAULTS.provider,
         name=name,
         nodes=args.nodes or _DEFAULTS.nodes,
@@ -91,6 +93,8 @@ def shape_words(spec: ClusterSpec) -> tuple[str, ...]:
         "--dns-replicas": spec.dns_replicas,
         "--dialect": spec.dialect,
     }
+    if spec.cni_version:
+        words["--cni"] = f"flannel:{spec.cni_version}"
     if spec.family != _DEFAULTS.family:
         words["--family"] = spec.family
     if spec.rp_filter != _DEFAULTS.rp_filter:
@@ -156,10 +160,15 @@ def _given(value: int | None, default: int) -> int:
 
 def _chosen_dialect(args: argparse.Namespace) -> str | None:
     asked = _word(args.dialect)
-    dialect = dialect_of(args.cni) if args.cni is not None else None
+    version = _version(args)
+    dialect = dialect_of(version) if version else None
     if dialect and asked and dialect != asked:
         raise UsageError(f"--dialect: {args.cni} is {dialect}, got {asked}")
     return dialect or asked
+
+
+def _version(args: argparse.Namespace) -> tuple[int, ...] | None:
+    return flannel_version(args.cni) if args.cni is not None else None
 
 
 def _word(value: object) -> str | None:

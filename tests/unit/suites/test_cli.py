@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from suites.cli.cni import dialect_of
+from suites.cli.cni import dialect_of, flannel_version
 from suites.cli.dispatch import VERBS, find
 from suites.cli.parsing import key_values, spoken, verb_parser
 from suites.entry import main
@@ -194,7 +194,6 @@ def test_a_reader_that_went_away_is_no_error() -> None:
 @pytest.mark.parametrize(
     ("cni", "dialect"),
     [
-        ("flannel", None),
         ("flannel:v0.28.10", "persistent"),
         ("flannel:0.24.1", "persistent"),
         ("flannel:v0.24.0", "static"),
@@ -203,9 +202,13 @@ def test_a_reader_that_went_away_is_no_error() -> None:
         ("flannel:v0.5", "l3miss"),
     ],
 )
-def test_a_version_chooses_its_dialect(cni: str, dialect: str | None) -> None:
+def test_a_version_chooses_its_dialect(cni: str, dialect: str) -> None:
     """The borders are those of the generation table."""
-    assert dialect_of(cni) == dialect
+    version = flannel_version(cni)
+
+    assert version is not None
+    assert dialect_of(version) == dialect
+    assert flannel_version("flannel") is None
 
 
 def test_words_and_lists_are_spoken() -> None:
