@@ -120,6 +120,8 @@ def configure(settings: Mapping[str, str]) -> None:
 def _fix(key: str, exc: OSError) -> str:
     if "bridge" in key and exc.errno == errno.ENOENT:
         return " (fix: modprobe br_netfilter)"
+    if exc.errno == errno.EROFS:
+        return " (fix: give the container a writable /proc/sys, as --privileged does)"
     return ""
 
 

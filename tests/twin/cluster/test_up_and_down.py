@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.errors import ClusterGoneError, UsageError
+from clusters.errors import ClusterGoneError, SetupError, UsageError
 from clusters.providers.base import ClusterSpec
 from clusters.providers.registry import open_cluster
 from clusters.providers.twin import host
@@ -227,6 +227,34 @@ def test_an_interrupt_from_the_terminal_does_not_reach_the_holder(make: Make) ->
 
     assert os.getsid(pid) == pid
     assert cluster.inventory().nodes
+
+
+def test_down_removes_a_twin_that_is_still_being_made() -> None:
+    """`down --all` after a hanging `up` must not wait for it."""
+    before = _host_state()
+    spec = _spec(nodes=100)
+    said: list[str] = []
+
+    def up() -> None:
+        try:
+            TwinProvider().up(spec, progress=_quiet)
+        except SetupError as exc:
+            said.append(str(exc))
+
+    making = threading.Thread(target=up)
+    making.start()
+    poll_until(
+        host.names,
+        until=lambda names: spec.name in names,
+        awaited="the name to be claimed",
+        deadline=Deadline.after(2.0),
+        every_s=0.001,
+    )
+    TwinProvider().down(spec.name)
+    making.join()
+
+    assert said == ["the twin's holder died while the twin was being made"]
+    assert _host_state() == before
 
 
 def test_a_caller_that_gives_up_leaves_nothing() -> None:
