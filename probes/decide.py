@@ -8,7 +8,7 @@ Every probe may be lost with probability `AMBIENT` without anything being wrong.
 - otherwise gets more probes, up to `BOUND`, and then passes unless the first test fails it.
 
 Error rates, exactly computed (tests/unit/test_decide.py) for a first burst of 5: a path that loses nothing
-never fails, one that loses 2 % fails with probability 0.0006, 10 % 0.28, 20 % 0.67, half 0.97, and one that loses
+never fails, one that loses 2 % fails with probability 0.0006, 10 % 0.35, 20 % 0.67, half 0.97, and one that loses
 everything always, without a further probe. What is missed is missed by the burst: 5 of 5 come through a path that
 loses 20 % with probability 0.33; with a `count` of 20 it fails with probability 0.98.
 """
@@ -25,6 +25,7 @@ AMBIENT: Final = 0.02
 GREY: Final = 0.2
 ALPHA: Final = 1e-3
 BETA: Final = 1e-2
+SECOND: Final = 32  # a single loss among so many passes
 BOUND: Final = 100
 
 
@@ -41,10 +42,10 @@ def verdict(sent: int, lost: int) -> State | None:
 
 
 def more(sent: int, lost: int) -> int:
-    """How many further probes an undecided pair gets (four times the sample, at most `BOUND`); 0 when decided."""
+    """How many further probes an undecided pair gets: up to `SECOND`, then up to `BOUND`; 0 when decided."""
     if verdict(sent, lost) is not None:
         return 0
-    return min(max(8, 3 * sent), BOUND - sent)
+    return (SECOND if sent < SECOND else BOUND) - sent
 
 
 @lru_cache(maxsize=4096)
