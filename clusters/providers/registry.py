@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -18,11 +19,18 @@ def provider_of(name: str) -> Provider:
     for provider in PROVIDERS.values():
         if any(summary.name == name for summary in provider.list()):
             return provider
-    raise UsageError(
-        f"name: no cluster is called {name!r}; `graymesh list clusters` shows those there are"
-    )
+    raise _nobody(name)
 
 
 def open_cluster(name: str) -> Cluster:
     """A handle on the cluster of that name, whichever provider has it. Raises UsageError where none has."""
-    return provider_of(name).open(name)
+    for provider in PROVIDERS.values():
+        with contextlib.suppress(UsageError):  # not this one's
+            return provider.open(name)
+    raise _nobody(name)
+
+
+def _nobody(name: str) -> UsageError:
+    return UsageError(
+        f"name: no cluster is called {name!r}; `graymesh list clusters` shows those there are"
+    )

@@ -16,7 +16,7 @@ import clusters.dns_server  # imported while its files can be read; holders impo
 from clusters.errors import SetupError
 from clusters.netns import inside
 from clusters.providers.base import Cluster, ClusterSpec
-from clusters.providers.twin import host, namespaces
+from clusters.providers.twin import holder, host, namespaces
 from clusters.providers.twin.provider import TwinProvider
 from clusters.state_reader import read_state
 
@@ -43,6 +43,7 @@ def _spec(name: str) -> ClusterSpec:
 def _as_nobody(act: Callable[[], None]) -> str:
     """Run `act` in a child without root; what it said on failing."""
     assert clusters.dns_server
+    assert holder
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
