@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from chaos import goals, tables
 from chaos.journal import Journal
@@ -15,13 +14,12 @@ from clusters.errors import DeadlineExceededError, GraymeshError
 from clusters.providers.base import Completed
 from clusters.waiting import Deadline, poll_until
 
-SETTLE_S: Final = 5.0  # for an effect, or its undo, to read back
-
 
 class Acts:
     """What the engine can do to a cluster, and see of it."""
 
-    def __init__(self, world: World, journal: Journal) -> None:
+    def __init__(self, world: World, journal: Journal, settle_s: float) -> None:
+        self._settle_s = settle_s
         self.world = world
         self.journal = journal
 
@@ -39,7 +37,7 @@ class Acts:
         return done
 
     def settled(self, wanted: Sequence[Goal], accept: Callable[[Seen], bool]) -> tuple[Seen, ...]:
-        """Read the goals back until all are accepted or SETTLE_S are over; what was seen last."""
+        """Read the goals back until all are accepted or the time to settle is over; what was seen last."""
 
         def glance() -> tuple[Seen, ...]:
             return tuple(goals.look(goal, self.world) for goal in wanted)
@@ -49,7 +47,7 @@ class Acts:
                 glance,
                 until=lambda seen: all(map(accept, seen)),
                 awaited="the read-back",
-                deadline=Deadline.after(SETTLE_S),
+                deadline=Deadline.after(self._settle_s),
             )
         except DeadlineExceededError:
             return glance()

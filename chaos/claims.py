@@ -68,6 +68,11 @@ def whole_node(inventory: Inventory, node: str) -> tuple[str, ...]:
     )
 
 
+def every_vip(inventory: Inventory) -> tuple[str, ...]:
+    """Every node's rules for the service address, which new endpoints make all proxies write."""
+    return tuple(vip(each.name) for each in inventory.nodes)
+
+
 def peers(inventory: Inventory, node: str) -> Iterable[str]:
     """Every other node."""
     return (each.name for each in inventory.nodes if each.name != node)

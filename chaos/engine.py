@@ -10,14 +10,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from chaos import differences, records, tables
-from chaos.acts import SETTLE_S, Acts, one_line
+from chaos.acts import Acts, one_line
 from chaos.history import History
 from chaos.journal import Event, Journal, now
 from chaos.kernel import KernelTables, Tables
-from chaos.model import Facts, Injection, Phase, Plan, RebirthGoal, RecoverReport, UndoReport
+from chaos.model import (
+    Facts,
+    Fault,
+    Injection,
+    Phase,
+    Plan,
+    RebirthGoal,
+    RecoverReport,
+    UndoReport,
+)
 from chaos.parameters import parsed
 from chaos.records import Command, Recorded, Remark, Repairing, TimerStarted
-from chaos.registry import fault_named
+from chaos.registry import FAULTS
 from chaos.repairs import entries_named
 from chaos.timer import Mark, ProcessTimers, Timers
 from chaos.undoing import Undoing
@@ -36,14 +45,15 @@ from clusters.providers.base import Cluster
 from clusters.providers.registry import open_cluster
 from clusters.waiting import Deadline
 
+SETTLE_S: Final = 5.0  # for an effect, or its undo, to read back
 UNDO_S: Final = 60.0  # for everything that is open to be undone
 
 
 class Engine:
     """Drives injections on one cluster. The caller holds the cluster's lock (clusters.lock) as long as it uses this.
 
-    `watch` is told of every move, and of every action before and after it; `rng` draws new MACs. `reader` and
-    `timers` are seams for tests.
+    `watch` is told of every move, and of every action before and after it; `rng` draws new MACs; within `settle_s` an
+    effect, or its undo, must read back. `faults`, `reader` and `timers` are seams for tests.
     """
 
     def __init__(
@@ -54,17 +64,21 @@ class Engine:
         run_id: str,
         rng: random.Random | None = None,
         watch: Callable[[Event], None] = lambda _event: None,
+        faults: Mapping[str, Fault] = FAULTS,
         reader: Tables | None = None,
         timers: Timers | None = None,
+        settle_s: float = SETTLE_S,
     ) -> None:
         """Read the ledger. Raises SetupError where it cannot be understood."""
         self._cluster = cluster
         self._run_id = run_id
+        self._settle_s = settle_s
         self._rng = rng or random.SystemRandom()
+        self._faults = faults
         self._timers = timers or ProcessTimers()
         self._world = World(cluster, reader or KernelTables(cluster))
         self._journal = Journal(ledger, watch)
-        self._acts = Acts(self._world, self._journal)
+        self._acts = Acts(self._world, self._journal, settle_s)
         self._undoing = Undoing(self._acts, self._timers)
         self._undone: dict[str, UndoReport] = {}
 
@@ -86,7 +100,7 @@ class Engine:
         recorded, plan = self._planned(name, params, before)
         self._refuse_overlap(name, plan.claims)
         with self._taken_back_on_error(recorded.id):
-            self._journal.add(recorded, Phase.RECORDED)
+            self._journal.add(recorded, Phase.RECORDED.value)
             self._start_timer(recorded.id, revert_after_s)
             proof = self._apply(recorded.id, plan)
             changes = differences.changed(recorded.facts, self._acts.facts())
@@ -152,7 +166,7 @@ class Engine:
         """
         repairing = self._repairing(repairs, breaks)
         try:
-            self._journal.add(repairing, Phase.RECORDED)
+            self._journal.add(repairing, Phase.RECORDED.value)
             for number, command in enumerate(repairing.repairs, 1):
                 done = self._acts.run(repairing.id, command, f"repair {number}")
                 if done.status:
@@ -171,7 +185,7 @@ class Engine:
         self, name: str, params: Mapping[str, str], before: Before
     ) -> tuple[Recorded, Plan]:
         """What is to be done, as it will stand in the ledger. Only reads."""
-        fault = fault_named(name)
+        fault = self._fault_named(name)
         if self._cluster.provider not in fault.providers:
             able = ", ".join(fault.providers)
             raise UsageError(f"fault {name} works on {able}, not on {self._cluster.provider}")
@@ -192,6 +206,11 @@ class Engine:
             lines=_lines_about_reborn(plan, before, was),
         )
         return recorded, plan
+
+    def _fault_named(self, name: str) -> Fault:
+        if name not in self._faults:
+            raise UsageError(f"unknown fault {name!r}; there are: {', '.join(self._faults)}")
+        return self._faults[name]
 
     def _repairing(
         self,
@@ -240,7 +259,7 @@ class Engine:
         seen = self._acts.settled(plan.expect or goals, lambda one: one.standing == "met")
         wrong = [line for one in seen for line in one.lines("unmet", "foreign")]
         if wrong:
-            raise FaultNotAppliedError(f"{tag}: {SETTLE_S:g} s later: {'; '.join(wrong)}")
+            raise FaultNotAppliedError(f"{tag}: {self._settle_s:g} s later: {'; '.join(wrong)}")
         self._journal.move(tag, Phase.VERIFIED)
         return tuple(line for one in seen for line in one.lines())
 

@@ -19,7 +19,7 @@ from chaos.model import (
 )
 from chaos.tables import Finding, Seen, Standing, Write, seen
 from chaos.world import World
-from clusters.errors import DeadlineExceededError, ExecTransportError
+from clusters.errors import ClusterGoneError, DeadlineExceededError, ExecTransportError
 from clusters.waiting import Deadline, poll_until
 
 _HEALING_ROUNDS: Final = 3
@@ -125,18 +125,19 @@ def _complaints(goal: HealthGoal, world: World) -> tuple[health.Complaint, ...]:
 
 
 def _heal(goal: HealthGoal, world: World) -> None:
-    """Start agents anew where entries are wrong, and the node where it cannot be read, until all is right."""
+    """Start agents anew where entries are wrong, and nodes that cannot be read, until all is right."""
     for _ in range(_HEALING_ROUNDS):
-        sick = {each.node for each in _complaints(goal, world)}
-        if not sick:
+        found = _complaints(goal, world)
+        if not found:
             return
         unreadable = world.tables.read_all().unreadable
-        for node in sorted(sick):
-            if node in unreadable:
-                world.lifecycle.restart_node(node)
-            else:
+        for node in sorted({each.node for each in found}):
+            if node not in unreadable:
                 world.agents.thaw_agent(node)
                 world.agents.restart_agent(node)
+                continue
+            with contextlib.suppress(ClusterGoneError):  # it is on its way up already
+                world.lifecycle.restart_node(node)
         with contextlib.suppress(
             DeadlineExceededError
         ):  # the next round, or the read-back, says what is left

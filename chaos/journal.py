@@ -46,7 +46,7 @@ class Journal:
         """Note that an injection or repair came to a phase; one that it was in already is not noted again."""
         standing = self._history.get(name)
         if standing is None or standing.phase is not phase:
-            self.add(Moved(id=name, at=now(), phase=phase), phase)
+            self.add(Moved(id=name, at=now(), phase=phase), phase.value)
 
     def close(self, name: str) -> None:
         """Note that nothing of it is left."""

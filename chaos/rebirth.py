@@ -11,8 +11,9 @@ from chaos.model import HealthGoal, Plan, RebirthGoal, ReplicaGoal, Step, View
 def plan(view: View, victim: str, how: Literal["restart", "recreate"]) -> Plan:
     """The node is made anew; undo makes it and its peers healthy and gives its replicas their mode back."""
     replicas = [each.name for each in view.inventory.replicas if each.node == victim]
+    moved = claims.every_vip(view.inventory) if how == "recreate" else ()
     return Plan(
-        claims=claims.whole_node(view.inventory, victim),
+        claims=tuple(dict.fromkeys((*claims.whole_node(view.inventory, victim), *moved))),
         steps=(
             *(
                 Step(undo=ReplicaGoal(replica=name, mode=view.replica_mode(name)))

@@ -17,7 +17,6 @@ from chaos.faults.vip_rules_missing import VipRulesMissing
 from chaos.faults.vtep_delete import VtepDelete
 from chaos.faults.vtep_recreate import VtepRecreate
 from chaos.model import Fault
-from clusters.errors import UsageError
 
 FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
     {
@@ -33,10 +32,3 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
         "vtep-recreate": VtepRecreate(),
     }
 )
-
-
-def fault_named(name: str) -> Fault:
-    """The fault of that name. Raises UsageError that lists all."""
-    if name not in FAULTS:
-        raise UsageError(f"unknown fault {name!r}; there are: {', '.join(FAULTS)}")
-    return FAULTS[name]

@@ -11,13 +11,22 @@ import sys
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from clusters.errors import ClusterBusyError, GraymeshError, SetupError
+from clusters.errors import (
+    ClusterBusyError,
+    ClusterGoneError,
+    GraymeshError,
+    SetupError,
+    UsageError,
+)
 from clusters.ledger import Ledger
 from clusters.places import state_root
+from clusters.providers.base import Cluster
+from clusters.providers.registry import open_cluster
 from clusters.providers.twin import host
 from clusters.waiting import Deadline, poll_until
 
 _POLL_S: Final = 0.5  # how soon an injection that was undone elsewhere is noticed
+_ALIVE_S: Final = 2.0  # how often the cluster is looked for
 _LEAVES_S: Final = 5.0  # for a cancelled timer to be gone
 _START_TICKS: Final = (
     19  # starttime among the fields after the command's name (proc(5), /proc/PID/stat)
@@ -57,7 +66,13 @@ class ProcessTimers:
         environ = {**os.environ, "GRAYMESH_STATE": str(state_root())}
         try:
             pid = os.posix_spawn(
-                sys.executable, argv, environ, file_actions=[*null, *actions], setsid=True
+                sys.executable,
+                argv,
+                environ,
+                file_actions=[*null, *actions],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=(signal.SIGTERM,),
             )
         except OSError as exc:
             raise SetupError(f"cannot start the revert timer: {exc.strerror}") from exc
@@ -121,19 +136,42 @@ class _Watched:
         return self._closed
 
 
+class _Life:
+    """Whether the cluster is still there, asked now and then: a timer does not outlive it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._cluster: Cluster | None = None
+        self._next = Deadline.after(0.0)
+
+    def over(self) -> bool:
+        """Whether the cluster has gone."""
+        if self._next.left_s():
+            return False
+        self._next = Deadline.after(_ALIVE_S)
+        try:
+            self._cluster = self._cluster or open_cluster(self._name)
+            self._cluster.leases()
+        except (UsageError, ClusterGoneError):
+            return True
+        return False
+
+
 def wait_and_revert(cluster: str, injection: str, after_s: float) -> None:
-    """Wait until the time is up or the injection is closed; where it is still open then, undo it.
+    """Wait until the time is up, the cluster gone or the injection closed; where it is still open then, undo it.
 
     While another process holds the cluster's lock this goes on waiting: that process may be about to undo it.
     Raises what `engine.revert` raises.
     """
-    watched = _Watched(cluster, injection)
+    watched, life = _Watched(cluster, injection), _Life(cluster)
     due = Deadline.after(after_s)
 
-    def over() -> bool:
-        return watched.closed() or (not due.left_s() and _reverted(cluster, injection))
+    def finished() -> bool:
+        if watched.closed():
+            return True
+        return (not due.left_s() or life.over()) and _reverted(cluster, injection)
 
-    poll_until(over, awaited="the end", deadline=Deadline(math.inf), every_s=_POLL_S)
+    poll_until(finished, awaited="the end", deadline=Deadline(math.inf), every_s=_POLL_S)
 
 
 def _reverted(cluster: str, injection: str) -> bool:
