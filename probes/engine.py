@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from clusters.netns import home_kept
 from clusters.providers.base import Cluster
 from probes.echoes import Echoes
 from probes.gear import Gear, opened
@@ -78,11 +79,16 @@ def sweep(
     )
     vantages = Vantages.of(cluster, places)
     tuning = tuning or Tuning()
-    with opened(plan, vantages, tuning.receive_buffer_bytes) as gear, collector_paused():
-        course = _Course(plan=plan, gear=gear, tuning=tuning, timeout_s=timeout_s)
+    with (
+        home_kept(),
+        contextlib.closing(Loop()) as loop,
+        opened(plan, vantages, tuning.receive_buffer_bytes) as gear,
+        collector_paused(),
+    ):
+        course = _Course(plan=plan, gear=gear, loop=loop, tuning=tuning, timeout_s=timeout_s)
         course.run(progress or _silent)
-        course.distrust_moved(cluster)
-        return course.observation(started_s)
+    course.distrust_moved(cluster)
+    return course.observation(started_s)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,6 +97,7 @@ class _Course:
 
     plan: Plan
     gear: Gear
+    loop: Loop
     tuning: Tuning
     timeout_s: float
     layout: Layout = field(init=False)
@@ -149,8 +156,8 @@ class _Course:
         patience_ns = time.time_ns() + wave.timeout_ns + _GRACE_NS
         pulses = [Pulse(limit_s=self.timeout_s / 2)]
         waited_s = waited_for_cpu_s()
-        with contextlib.closing(Loop()) as loop, contextlib.ExitStack() as stack:
-            echoes, others, vip = self._drivers(wave, loop, pulses[0])
+        with contextlib.ExitStack() as stack:
+            echoes, others, vip = self._drivers(wave, pulses[0])
             for driver in (echoes, vip, *others):
                 stack.callback(driver.close)
             helpers = [Pulse(limit_s=self.timeout_s / 2) for _ in range(self._helpers(echoes))]
@@ -159,7 +166,7 @@ class _Course:
                 run(
                     others,
                     (vip, echoes),
-                    loop,
+                    self.loop,
                     pulses[0],
                     lambda now_ns: now_ns > patience_ns and wave.settled(now_ns),
                 )
@@ -169,10 +176,8 @@ class _Course:
             self.stats = self._stats(wave)
         return wave
 
-    def _drivers(
-        self, wave: Wave, loop: Loop, pulse: Pulse
-    ) -> tuple[Echoes, tuple[Driver, ...], Driver]:
-        layout, gear = self.layout, self.gear
+    def _drivers(self, wave: Wave, pulse: Pulse) -> tuple[Echoes, tuple[Driver, ...], Driver]:
+        layout, gear, loop = self.layout, self.gear, self.loop
         idents = os.urandom(2 * len(wave.outcome))
         servers = max(len(self.plan.replicas), 1)
         direct = questions(wave, layout, gear, "dns-udp")

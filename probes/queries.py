@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
-from clusters.netns import home_kept
 from probes.flight import Flight
 from probes.loop import Loop
 from probes.mmsg import SO_TIMESTAMPNS
@@ -81,15 +80,14 @@ class Queries:
         if not self._queue or not room:
             return False
         place, asked = self._queue.popleft()
-        with home_kept():
-            try:
-                self._vantages.enter(place)
-            except OSError as exc:
-                self._void(asked, f"vantage gone: {exc.strerror}")
-                return bool(self._queue)
-            used = self._ports.setdefault(place, set())
-            for _ in range(min(BATCH, room, len(asked))):
-                self._ask(asked.popleft(), used)
+        try:
+            self._vantages.enter(place)
+        except OSError as exc:
+            self._void(asked, f"vantage gone: {exc.strerror}")
+            return bool(self._queue)
+        used = self._ports.setdefault(place, set())
+        for _ in range(min(BATCH, room, len(asked))):
+            self._ask(asked.popleft(), used)
         if asked:
             self._queue.append((place, asked))
         return bool(self._queue)

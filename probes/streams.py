@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from clusters.netns import home_kept
 from probes.flight import Flight
 from probes.loop import READ, WRITE, Loop
 from probes.outcome import Outcome
@@ -72,15 +71,14 @@ class Streams:
         if not self._queue or not room:
             return False
         place, asked = self._queue.popleft()
-        with home_kept():
-            try:
-                self._vantages.enter(place)
-            except OSError as exc:
-                for one in asked:
-                    self._wave.void(one.probe, f"vantage gone: {exc.strerror}")
-                return bool(self._queue)
-            for _ in range(min(BATCH, room, len(asked))):
-                self._connect(asked.popleft())
+        try:
+            self._vantages.enter(place)
+        except OSError as exc:
+            for one in asked:
+                self._wave.void(one.probe, f"vantage gone: {exc.strerror}")
+            return bool(self._queue)
+        for _ in range(min(BATCH, room, len(asked))):
+            self._connect(asked.popleft())
         if asked:
             self._queue.append((place, asked))
         return bool(self._queue)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from clusters.errors import ClusterGoneError
-from clusters.netns import home_kept, setns
+from clusters.netns import setns
 from clusters.providers.base import Cluster
 
 _T = TypeVar("_T")
@@ -43,19 +43,18 @@ class Vantages:
     def open_each(
         self, places: Iterable[str], opener: Callable[[], _T]
     ) -> tuple[dict[str, _T], dict[str, str]]:
-        """What `opener` opens inside each namespace, and why not where it could not."""
+        """What `opener` opens inside each namespace, and why not where it could not; the caller has `home_kept`."""
         opened: dict[str, _T] = {}
         failed: dict[str, str] = {}
-        with home_kept():
-            for place in places:
-                if place in self.gone:
-                    failed[place] = self.gone[place]
-                    continue
-                try:
-                    setns(self.fds[place])
-                    opened[place] = opener()
-                except OSError as exc:
-                    failed[place] = f"cannot open a socket in {place}: {exc.strerror}"
+        for place in places:
+            if place in self.gone:
+                failed[place] = self.gone[place]
+                continue
+            try:
+                self.enter(place)
+                opened[place] = opener()
+            except OSError as exc:
+                failed[place] = f"cannot open a socket in {place}: {exc.strerror}"
         return opened, failed
 
     def moved(self, cluster: Cluster, place: str) -> str | None:
