@@ -22,7 +22,7 @@ from clusters.errors import ClusterGoneError, SetupError
 Json = Mapping[str, object]
 _T = TypeVar("_T")
 
-_ASK_S: Final = 5.0
+_ASK_S: Final = 4.0
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 _MERGE: Final = "application/merge-patch+json"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from clusters.errors import ClusterGoneError, SetupError, UsageError
 from clusters.kube import Kube
 from clusters.netns import Vantage
 from clusters.providers.base import AgentStatus, Completed
-from clusters.providers.kind import agents, replicas
+from clusters.providers.kind import agents, manifests, replicas
 from clusters.providers.kind.identity import Identity
 from clusters.providers.kind.inventory import read_inventory, read_leases, with_devices
 from clusters.providers.kind.namespaces import Namespaces
@@ -77,9 +78,10 @@ class KindCluster:
     def run(
         self, place: str, argv: Sequence[str], *, timeout_s: float = 10.0, stdin: str = ""
     ) -> Completed:
-        """As `Cluster.run`; the command is the node's own, from its file system."""
+        """As `Cluster.run`; the command is a process of the node, from its file system."""
         netns_fd = self._namespaces.net(place)
-        with self._namespaces.mounts(self._node_of(place)) as mountns_fd:
+        node = self._node_of(place)
+        with self._namespaces.mounts(node) as mountns_fd, self._namespaces.pids(node):
             return commands.run_argv(
                 argv,
                 netns_fd=netns_fd,
@@ -92,7 +94,8 @@ class KindCluster:
     def exec_argv(self, place: str, argv: Sequence[str]) -> int:
         """As `Executes.exec_argv`."""
         netns_fd = self._namespaces.net(place)
-        with self._namespaces.mounts(self._node_of(place)) as mountns_fd:
+        node = self._node_of(place)
+        with self._namespaces.mounts(node) as mountns_fd, self._namespaces.pids(node):
             return commands.exec_argv(
                 argv, netns_fd=netns_fd, mountns_fd=mountns_fd, env=_ENVIRONMENT
             )
@@ -117,10 +120,25 @@ class KindCluster:
         self._check_node(node)
         if node == self._identity.node_names[0]:
             raise UsageError(f"node {node} is the control plane, which cannot be recreated")
+        before = self.inventory().node(node).pod_cidrs
         docker(["stop", f"--time={_GRACE_S}", node], timeout_s=_DOCKER_S)
         self._kube.delete_node(node)
-        pause(down_s)
-        self._start(node)
+        with self._reserved(node, before):
+            pause(down_s)
+            self._start(node)
+
+    @contextlib.contextmanager
+    def _reserved(self, node: str, pod_cidrs: tuple[str, ...]) -> Iterator[None]:
+        """Nobody gets these podCIDRs during the block."""
+        if not pod_cidrs:
+            yield
+            return
+        held = manifests.reservation(node, pod_cidrs, self.name)
+        self._kube.create([held])
+        try:
+            yield
+        finally:
+            self._kube.delete_node(manifests.reserved_name(node))
 
     def boot_id(self, node: str) -> str:
         """As `NodeLifecycle.boot_id`: `status.nodeInfo.bootID` is the host's, so process 1 and its namespace tell."""

@@ -150,6 +150,21 @@ def _client(slot: int, owner: str) -> Json:
     )
 
 
+def reserved_name(node: str) -> str:
+    """The name of the object that `reservation` makes for a node."""
+    return f"{node}-former"
+
+
+def reservation(node: str, pod_cidrs: Sequence[str], owner: str) -> Json:
+    """A Node object without a node that keeps these podCIDRs from being given to another.
+
+    A controller manager that has just started gives the first free one: the one a deleted node has just left.
+    """
+    meta = {"name": reserved_name(node), "labels": _owned(owner)}
+    spec = {"podCIDR": pod_cidrs[0], "podCIDRs": list(pod_cidrs), "unschedulable": True}
+    return {**_object("v1", "Node", meta), "spec": spec}
+
+
 def corefile(domain: str) -> str:
     """CoreDNS as kubeadm sets it up, and each replica answers the identity name with itself."""
     name = identity_name(domain)
@@ -229,6 +244,7 @@ def dns_change(replicas: int, nodes: Sequence[str]) -> Json:
 
 def _daemon_set(name: str, namespace: str, *, labels: dict[str, str], pod: Json) -> Json:
     meta = {"name": name, "namespace": namespace, "labels": labels}
+    pod = {"nodeSelector": {"kubernetes.io/os": "linux"}, **pod}  # every node that is one has it
     return {
         **_object("apps/v1", "DaemonSet", meta),
         "spec": {

@@ -10,10 +10,12 @@ from typing import Final, NamedTuple
 
 from clusters.docker import docker
 from clusters.errors import ClusterGoneError, SetupError
+from clusters.netns import setns
 from clusters.providers.kind import processes
 from clusters.providers.kind.identity import Identity
 from clusters.providers.kind.processes import Process
 
+_CLONE_NEWPID: Final = 0x20000000
 _NODE: Final = "systemd"  # process 1 of a node's container
 _IN_PODS: Final = ("pause", "coredns")
 
@@ -53,6 +55,23 @@ class Namespaces:
         try:
             yield fd
         finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def pids(self, node: str) -> Iterator[None]:
+        """Children that the thread starts during the block are processes of the node, and see no others.
+
+        Without this a command that reads the node's /proc and signals what it finds there would hit the host's
+        processes of the same numbers. Raises ClusterGoneError.
+        """
+        fd = _open(self.node(node), "pid")
+        home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(fd, _CLONE_NEWPID)  # of the thread's later children only (pid_namespaces(7))
+            yield
+        finally:
+            setns(home, _CLONE_NEWPID)
+            os.close(home)
             os.close(fd)
 
     def node(self, name: str) -> Process:
