@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chaos.model import Slot
-from chaos.tables import Write
+from chaos.tables import UNRESOLVED, Write
 from clusters.errors import ClusterGoneError, KernelRefusedError
 from clusters.flannel.generations import GENERATIONS
 from clusters.flannel.plan import Event, learned, live_events, missed_events, operations
@@ -292,9 +292,7 @@ def _state_of(node: _FakeNode) -> NodeState:
         links=links,
         addresses=tuple(Address(s.device, s.key) for s in node.held if s.table == "addr"),
         neighbours=tuple(
-            Neigh(slot.device, slot.key, *text.split())
-            for slot, text in node.held.items()
-            if slot.table == "neigh"
+            _neighbour(slot, text) for slot, text in node.held.items() if slot.table == "neigh"
         ),
         fdb=tuple(
             Fdb(slot.device, slot.key, text.split()[0], permanent=text.endswith("permanent"))
@@ -303,6 +301,13 @@ def _state_of(node: _FakeNode) -> NodeState:
         ),
         routes=tuple(_routes(node)),
     )
+
+
+def _neighbour(slot: Slot, text: str) -> Neigh:
+    if text == UNRESOLVED:
+        return Neigh(slot.device, slot.key, None, "failed")
+    mac, state = text.split()
+    return Neigh(slot.device, slot.key, mac, state)
 
 
 def _routes(node: _FakeNode) -> Iterator[Route]:

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusters.ledger import Ledger
@@ -14,6 +14,7 @@ RECORDS = st.lists(
 )
 
 
+@settings(deadline=None)  # the disk's time is not what is tested
 @given(records=RECORDS, cut=st.floats(min_value=0, max_value=1), more=RECORDS)
 def test_a_truncated_ledger_replays_a_prefix_and_goes_on(
     records: list[dict[str, str | int]], cut: float, more: list[dict[str, str | int]]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
 from chaos import records
+from chaos.fake import FakeCluster
 from chaos.fake_bench import Bench
 from chaos.faults.replica_stop import ReplicaStop
 from chaos.journal import Event
-from chaos.model import Arguments, Kind, Phase, Plan, ReplicaGoal, Step, View
+from chaos.model import Arguments, Kind, Phase, Plan, ReplicaGoal, Slot, Step, View
 from chaos.records import Moved, Recorded
 from chaos.registry import FAULTS
 from chaos.tables import fdb, neigh
@@ -23,6 +25,7 @@ from clusters.errors import (
     UndoError,
     UsageError,
 )
+from clusters.ledger import Ledger
 
 FOUNDING = {"victim": "n0", "peers": "n2,n3"}
 WRONG_NEIGH = {"observer": "n1", "owner": "n2", "table": "neigh"}
@@ -307,15 +310,73 @@ def test_a_healing_fault_lists_what_remains_different(bench: Bench) -> None:
     )
 
 
-def test_a_node_that_peers_stay_stale_about_is_healed(bench: Bench) -> None:
-    """A healing fault ends healthy, also where agents missed the node's new life."""
+@pytest.mark.parametrize("dialect", ["static", "l3miss"])
+def test_a_node_that_peers_stay_stale_about_is_healed(tmp_path: Path, dialect: str) -> None:
+    """Agents that missed the node's new life: some catch up when they run again, some must start anew."""
+    bench = Bench(FakeCluster(dialect=dialect), Ledger(tmp_path / "ledger.jsonl"))
     engine = bench.engine()
     bench.cluster.freeze_agent("n3")
 
     engine.undo(engine.inject("node-restart", {"victim": "n1"}).id)
 
-    mac = bench.cluster.inventory().node("n1").vtep.mac
-    assert dict(bench.cluster.held("n3"))[neigh("flannel.1", "10.244.1.0")] == f"{mac} permanent"
+    mac = bench.cluster.inventory().node("n1").vtep.mac or ""
+    assert bench.cluster.held("n3")[fdb("flannel.1", mac)] == "172.18.0.3 permanent"
+
+
+def test_a_device_that_vanished_meanwhile_is_made_again(bench: Bench) -> None:
+    """Renewing a device passes through its absence: a kill may come there."""
+    before = bench.portrait()
+    engine = bench.engine()
+    injection = engine.inject("founding", FOUNDING)
+    bench.cluster.put("n0", Slot("link", "flannel.1", ""), None)
+
+    report = engine.undo(injection.id)
+
+    assert report.foreign == ()
+    assert bench.portrait() == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "params"),
+    [
+        ("founding", {"victim": "n0", "peers": "n3"}),
+        ("founding", {"victim": "n3", "peers": "n0"}),
+        ("vtep-delete", {"victim": "n0"}),
+        ("peer-entry", {"observer": "n0", "owner": "n1", "table": "fdb"}),
+        ("peer-entry", {"observer": "n1", "owner": "n0", "table": "route"}),
+        ("underlay-drop", {"victim": "n0", "peers": "n1"}),
+        ("vip-rules-missing", {"victim": "n0"}),
+        ("replica-stop", {"replica": "dns-0"}),
+    ],
+)
+def test_a_node_is_not_restarted_under_another_fault(
+    bench: Bench, fault: str, params: dict[str, str]
+) -> None:
+    """The restart would mend it, and its undo would find nothing of its own; elsewhere both may be in."""
+    bench.engine().inject(fault, params)
+
+    with pytest.raises(ClusterBusyError, match="claimed by the open injection"):
+        bench.engine().inject("node-restart", {"victim": "n0"})
+    with pytest.raises(ClusterBusyError, match="claimed by the open injection"):
+        bench.engine().inject("node-recreate", {"victim": "n0"})
+
+
+def test_faults_far_from_a_restarted_node_may_stay(bench: Bench) -> None:
+    """The control: the claims are of that node, not of the cluster."""
+    engine = bench.engine()
+    engine.inject("peer-entry", WRONG_NEIGH)
+    engine.inject("underlay-drop", {"victim": "n1", "peers": "n2"})
+    engine.inject("vip-rules-missing", {"victim": "n1"})
+
+    assert engine.inject("node-restart", {"victim": "n0"}).phase is Phase.VERIFIED
+
+
+def test_new_endpoints_rewrite_every_nodes_rules(bench: Bench) -> None:
+    """So a recreated node, whose pods get other addresses, claims all of them."""
+    bench.engine().inject("vip-rules-missing", {"victim": "n1"})
+
+    with pytest.raises(ClusterBusyError, match="vip:n1 is claimed"):
+        bench.engine().inject("node-recreate", {"victim": "n0"})
 
 
 def test_a_revert_timer_runs_while_the_injection_is_open(bench: Bench) -> None:
@@ -406,7 +467,8 @@ def test_undoing_one_injection_breaks_open_repairs_again_first(bench: Bench) -> 
     before = bench.portrait()
     first = bench.engine()
     injection = first.inject("peer-entry", WRONG_NEIGH)
-    first.repaired([_neigh("n1", "0e:00:00:00:00:01", ip="10.244.2.0")], []).__enter__()
+    block = first.repaired([_neigh("n1", "0e:00:00:00:00:01", ip="10.244.2.0")], [])
+    block.__enter__()  # and never left
 
     report = bench.engine().undo(injection.id)
 
