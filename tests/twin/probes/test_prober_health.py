@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,16 +21,17 @@ from probes.plan import make_plan
 pytestmark = pytest.mark.twin
 
 SWEEP = """
-import json, os, resource, sys
+import json, os, resource, signal, sys
 from clusters.providers.registry import open_cluster
 from probes.engine import sweep
 from probes.plan import make_plan
 cluster, count, spare = open_cluster(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-plan = make_plan(cluster.inventory(), ("icmp", "dns-udp", "dns-tcp", "oneway"), count=count)
+plan = make_plan(cluster.inventory(), sys.argv[5].split(","), count=count)
 cluster.vantage("n0-p0")
 limit = max(int(fd) for fd in os.listdir("/proc/self/fd")) + spare
 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-print("begin", flush=True)
+signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGSTOP))
+signal.setitimer(signal.ITIMER_REAL, float(sys.argv[4]))
 seen = sweep(cluster, plan)
 print(json.dumps([[r.state for r in seen.pairs], list(seen.trouble), seen.duration_s]))
 """
@@ -40,20 +42,20 @@ Told = tuple[list[str], list[str], float]  # states, trouble, duration in second
 def in_a_process(
     name: str,
     *,
+    protocols: str = "icmp,dns-udp,dns-tcp,oneway",
     count: int = 5,
     spare_descriptors: int = 1000,
-    stopped_after_s: float | None = None,
+    stops_after_s: float = 0.0,
 ) -> Told:
-    """Sweep in a process of its own, which is stopped for two seconds where asked."""
+    """Sweep in a process of its own, which stops itself for two seconds where asked."""
     argv = [sys.executable, "-c", SWEEP, name, str(count), str(spare_descriptors)]
+    argv += [str(stops_after_s), protocols]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begin\n"
-        if stopped_after_s is not None:
-            pause(stopped_after_s)
-            process.send_signal(signal.SIGSTOP)
+        if stops_after_s:
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
             pause(2.0)
             process.send_signal(signal.SIGCONT)
+        assert process.stdout is not None
         states, trouble, duration_s = json.loads(process.stdout.read())
     return states, trouble, duration_s
 
@@ -77,18 +79,27 @@ def test_a_receive_buffer_that_overflows_makes_its_pairs_unknown(cluster: TwinCl
     assert {result.state for result in large.pairs} == {State.PASS}
 
 
-@pytest.mark.parametrize("stopped_after_s", [0.05, 0.15, 0.3])
+@pytest.mark.parametrize("protocol", ["icmp", "dns-udp", "dns-tcp", "vip-pinned", "oneway"])
+@pytest.mark.parametrize("stops_after_s", [0.002, 0.008])
 def test_a_prober_that_is_stopped_for_two_seconds_fails_nothing(
-    cluster: TwinCluster, stopped_after_s: float
+    cluster: TwinCluster, protocol: str, stops_after_s: float
 ) -> None:
-    """Twice the timeout passes without the prober running: it notices, and blames itself only."""
-    states, trouble, duration_s = in_a_process(
-        cluster.name, count=400, stopped_after_s=stopped_after_s
+    """Twice the timeout passes in the middle of a burst without the prober running: no pair is blamed for it."""
+    states, _trouble, duration_s = in_a_process(
+        cluster.name, protocols=protocol, count=100, stops_after_s=stops_after_s
     )
 
     assert duration_s > 2.0
-    assert any("stood still" in text for text in trouble)
     assert State.FAIL not in states
+
+
+def test_a_prober_that_was_stopped_says_so(cluster: TwinCluster) -> None:
+    """In the middle of a long burst."""
+    _states, trouble, _duration_s = in_a_process(cluster.name, count=200, stops_after_s=0.1)
+    _states, no_trouble, _duration_s = in_a_process(cluster.name)
+
+    assert any("the prober stood still for 2." in text for text in trouble)
+    assert no_trouble == []
 
 
 def test_a_prober_without_descriptors_knows_nothing(cluster: TwinCluster) -> None:
