@@ -112,7 +112,7 @@ class Ordeal:
         seen = self._observe()
         self._judge(seen, effect)
         if self.record.request.prove and breakage.repairable:
-            self._prove(engine)
+            self._prove(engine, seen)
 
     def _inject(self, engine: Engine, breakage: Breakage) -> Injection:
         with self.phases.run_phase("inject") as note:
@@ -167,12 +167,12 @@ class Ordeal:
             found = ", ".join(one.id for one in judged.judgement.findings) or "no finding"
             note.detail = f"{judged.judgement.verdict}: {found}"
 
-    def _prove(self, engine: Engine) -> None:
+    def _prove(self, engine: Engine, seen: Look) -> None:
         judgement = self.record.judgement
-        if judgement is None:
+        if judgement is None or seen.state is None:
             raise MeasureError("nothing was judged")
         with self.phases.run_phase("prove") as note:
-            judgement = proved(engine, judgement, self._reprobe)
+            judgement = proved(engine, judgement, seen.state, self._reprobe)
             self.record.judgement = judgement
             answers = [one.proved for one in judgement.findings]
             note.detail = f"{answers.count(True)} of {len(answers)} findings proved by repair"

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from probes.judge.repair import break_argv
-
 from chaos.engine import Engine
+from clusters.state import ClusterState
+from probes.judge.repair import break_argv
 from probes.model import VIP, Finding, Judgement, Observation, Pair, State
 
 Reprobe = Callable[[Collection[Pair]], Observation]
 
 
-def proved(engine: Engine, judgement: Judgement, reprobe: Reprobe) -> Judgement:
+def proved(
+    engine: Engine, judgement: Judgement, state: ClusterState, reprobe: Reprobe
+) -> Judgement:
     """The judgement with `proved` set on each finding that a repair of entries can prove.
 
-    The fault stands again when this returns or raises. Raises FaultNotAppliedError where a repair command fails,
+    `state` is what the judgement was made from. The fault stands again when this returns or raises. Raises FaultNotAppliedError where a repair command fails,
     UndoError where the fault cannot be brought back.
     """
     findings = tuple(
-        _prove(engine, finding, affected(finding, judgement), reprobe)
+        _prove(engine, finding, state, affected(finding, judgement), reprobe)
         for finding in judgement.findings
     )
     return replace(judgement, findings=findings)
@@ -39,10 +41,16 @@ def affected(finding: Finding, judgement: Judgement) -> tuple[Pair, ...]:
     return tuple(pair for pair in alone if pair.dst != VIP) or alone
 
 
-def _prove(engine: Engine, finding: Finding, pairs: Collection[Pair], reprobe: Reprobe) -> Finding:
+def _prove(
+    engine: Engine,
+    finding: Finding,
+    state: ClusterState,
+    pairs: Collection[Pair],
+    reprobe: Reprobe,
+) -> Finding:
     if not (finding.entries and finding.repair and pairs):
         return finding
-    breaks = [break_argv(entry) for entry in reversed(finding.entries)]
+    breaks = [one for entry in reversed(finding.entries) for one in break_argv(entry, state)]
     with engine.repaired(finding.repair, breaks):
         mended = _all_in(reprobe(pairs), State.PASS)
     broken = _all_in(reprobe(pairs), State.FAIL)

@@ -7,6 +7,7 @@ from random import Random
 from typing import Final
 
 from clusters.topology import Inventory
+from probes.model import Entry
 from suites.choosing import any_node
 from suites.scenario import Breakage, Effect, Occurrence, Scenario
 
@@ -17,8 +18,10 @@ def _node(inventory: Inventory, rng: Random) -> Mapping[str, str]:
 
 def _no_rules(seen: Occurrence) -> Effect:
     victim = seen.params["victim"]
+    targets = " ".join(sorted(one.ips[0] for one in seen.after.inventory.replicas))
     return Effect(
         causes=frozenset({"vip-rules-missing"}),
+        entries=frozenset({Entry(victim, victim, "vip", "udp", None, targets)}),
         nodes=frozenset({victim}),
         vipless=frozenset({victim}),
     )
@@ -27,5 +30,5 @@ def _no_rules(seen: Occurrence) -> Effect:
 VIP_ONLY: Final = Scenario(
     name="vip-only",
     summary="every replica answers, and yet one node's pods cannot use the service address",
-    breaks=Breakage(fault="vip-rules-missing", choose=_node, effect=_no_rules, repairable=True),
+    breaks=Breakage(fault="vip-rules-missing", choose=_node, effect=_no_rules),
 )

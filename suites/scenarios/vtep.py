@@ -7,6 +7,7 @@ from random import Random
 from typing import Final
 
 from clusters.topology import Inventory
+from probes.model import Entry
 from suites.choosing import any_node, node_names
 from suites.entries import vtep_mac
 from suites.scenario import Breakage, Edge, Effect, Occurrence, Scenario
@@ -26,11 +27,29 @@ def _gone(seen: Occurrence) -> Effect:
     peers = [name for name in node_names(seen.after.inventory) if name != victim]
     sent: frozenset[Edge] = frozenset((victim, peer) for peer in peers)
     received: frozenset[Edge] = frozenset((peer, victim) for peer in peers)
-    deaf = vtep_mac(seen.after, victim) is None or _strict(seen, victim)
+    absent = vtep_mac(seen.after, victim) is None
+    deaf = absent or _strict(seen, victim)
     return Effect(
         causes=frozenset({"vxlan-device-deleted"}),
         edges=sent | received if deaf else sent,
+        entries=_lost_entries(seen, victim, peers) | (_device(seen, victim) if absent else set()),
     )
+
+
+def _lost_entries(seen: Occurrence, victim: str, peers: list[str]) -> frozenset[Entry]:
+    owners = [seen.after.inventory.node(peer) for peer in peers]
+    return frozenset(
+        entry
+        for owner in owners
+        for entry in all_missing(victim, owner, vtep_mac(seen.after, owner.name) or "")
+    )
+
+
+def _device(seen: Occurrence, victim: str) -> frozenset[Entry]:
+    node, mac = seen.before.inventory.node(victim), vtep_mac(seen.before, victim)
+    vtep = node.vtep
+    want = f"address {mac} id {vtep.vni} dstport {vtep.port} local {node.underlay[0]} up"
+    return frozenset({Entry(victim, victim, "link", vtep.device, None, want)})
 
 
 def _strict(seen: Occurrence, node: str) -> bool:
@@ -43,5 +62,6 @@ def _strict(seen: Occurrence, node: str) -> bool:
 VTEP_DELETED: Final = Scenario(
     name="vtep-deleted",
     summary="a node's overlay device is deleted: it stays away, or comes back without its peers",
+    dialects=("static", "persistent"),
     breaks=Breakage(fault="vtep-delete", choose=_victim, effect=_gone, repairable=True),
 )
