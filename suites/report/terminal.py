@@ -100,7 +100,7 @@ def _headline(document: VerdictDocument, scenario: ScenarioPart | None, *, colou
 def _finding(finding: FindingRow, cluster: str) -> Iterator[str]:
     yield f"cause: {finding['summary']}"
     confidence = f"confidence {finding['confidence']:.2f}"
-    yield f"  {finding['id']}, {confidence}; {_explained(finding)}; {_proved(finding['proved'])}"
+    yield f"  {finding['id']}, {confidence}; {_explained(finding)}; {_proved(finding)}"
     yield from _culprits(finding)
     for line in _capped([_entry(one) for one in finding["entries"]]):
         yield f"  {line}"
@@ -125,10 +125,10 @@ def _explained(finding: FindingRow) -> str:
     return f"explains {explains['pairs']} of {explains['of']} failing pairs"
 
 
-def _proved(proved: bool | None) -> str:  # noqa: FBT001  # a three-valued answer, not a switch
-    if proved is None:
-        return "not proved by repair (--prove)"
-    return "proved by repair" if proved else "NOT confirmed by repair"
+def _proved(finding: FindingRow) -> str:
+    if finding["proved"] is None:
+        return "not proved by repair (--prove)" if finding["repair"] else "no command repairs it"
+    return "proved by repair" if finding["proved"] else "NOT confirmed by repair"
 
 
 def _entry(entry: EntryRow) -> str:

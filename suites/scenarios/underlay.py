@@ -19,7 +19,7 @@ def _edge(inventory: Inventory, rng: Random) -> Mapping[str, str]:
 def _one_way(seen: Occurrence) -> Effect:
     """What peers send to the victim is lost; no table shows it."""
     return Effect(
-        causes=frozenset({"underlay-one-way-drop"}),
+        causes=frozenset({"one-way-drop"}),
         edges=frozenset((peer, seen.params["victim"]) for peer in seen.peers),
     )
 

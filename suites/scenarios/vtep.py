@@ -9,7 +9,7 @@ from typing import Final
 from clusters.topology import Inventory
 from probes.model import Entry
 from suites.choosing import any_node, node_names
-from suites.entries import vtep_mac
+from suites.entries import all_missing, vtep_mac
 from suites.scenario import Breakage, Edge, Effect, Occurrence, Scenario
 
 
