@@ -16,7 +16,12 @@ from clusters.netns import Vantage
 from clusters.providers.base import AgentStatus, Completed
 from clusters.providers.kind import agents, manifests, replicas
 from clusters.providers.kind.identity import Identity
-from clusters.providers.kind.inventory import read_inventory, read_leases, with_devices
+from clusters.providers.kind.inventory import (
+    read_inventory,
+    read_leases,
+    remembering,
+    with_devices,
+)
 from clusters.providers.kind.namespaces import Namespaces
 from clusters.providers.kind.readiness import await_node, await_rules
 from clusters.state import Lease
@@ -54,13 +59,19 @@ class KindCluster:
 
     def inventory(self) -> Inventory:
         """As `Cluster.inventory`."""
+        return with_devices(self.published(), self._namespaces)
+
+    def published(self) -> Inventory:
+        """What the API server says, or said last."""
         try:
-            self._inventory = read_inventory(self._identity, self._kube)
+            now = read_inventory(self._identity, self._kube)
         except SetupError:
             if self._inventory is None:
                 raise
             self._require_nodes()
-        return with_devices(self._inventory, self._namespaces)
+        else:
+            self._inventory = remembering(now, self._inventory)
+        return self._inventory
 
     def vantage(self, place: str) -> Vantage:
         """As `Cluster.vantage`."""

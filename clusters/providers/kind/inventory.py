@@ -44,9 +44,44 @@ def read_inventory(identity: Identity, kube: Kube) -> Inventory:
     )
 
 
+def remembering(now: Inventory, before: Inventory | None) -> Inventory:
+    """The inventory, where what has no address at the moment (it is being restarted) keeps the one it had."""
+    if before is None:
+        return now
+    pods = {pod.name: pod for pod in before.pods}
+    nodes = {node.name: node for node in before.nodes}
+    return replace(
+        now,
+        pods=tuple(replace(p, ips=p.ips or pods[p.name].ips) for p in now.pods),
+        nodes=tuple(
+            replace(
+                node,
+                underlay=node.underlay or nodes[node.name].underlay,
+                pod_cidrs=node.pod_cidrs or nodes[node.name].pod_cidrs,
+            )
+            for node in now.nodes
+        ),
+    )
+
+
 def with_devices(inventory: Inventory, namespaces: Namespaces) -> Inventory:
-    """The inventory with each node's live VTEP MAC and underlay address; a node that does not run has no MAC."""
-    return replace(inventory, nodes=tuple(_live(node, namespaces) for node in inventory.nodes))
+    """The inventory with each node's live VTEP MAC and underlay address, and each pod's live addresses.
+
+    The API server learns a restarted pod's address a second or two after the pod has it. A node that does not run
+    has no MAC; a pod that does not run keeps the address it had.
+    """
+    return replace(
+        inventory,
+        nodes=tuple(_live(node, namespaces) for node in inventory.nodes),
+        pods=tuple(replace(pod, ips=_live_ips(pod, namespaces)) for pod in inventory.pods),
+        replicas=tuple(replace(pod, ips=_live_ips(pod, namespaces)) for pod in inventory.replicas),
+    )
+
+
+def _live_ips(pod: Pod, namespaces: Namespaces) -> tuple[str, ...]:
+    with contextlib.suppress(ClusterGoneError, KernelRefusedError, OSError):
+        return _card_addresses(Vantage(place=pod.name, fd=namespaces.net(pod.name))) or pod.ips
+    return pod.ips
 
 
 def read_leases(kube: Kube) -> tuple[Lease, ...]:
@@ -127,12 +162,12 @@ def _devices(node: Node, namespaces: Namespaces) -> _Devices:
     with contextlib.suppress(ClusterGoneError, KernelRefusedError, OSError):
         vantage = Vantage(place=node.name, fd=namespaces.net(node.name))
         link = own_link(vantage, node.vtep.device)
-        return _Devices(mac=link.mac if link else None, underlay=_underlay(vantage))
+        return _Devices(mac=link.mac if link else None, underlay=_card_addresses(vantage))
     return _Devices(mac=None, underlay=())
 
 
-def _underlay(vantage: Vantage) -> tuple[str, ...]:
-    """IPv4 addresses of the container's own network card; after a re-plug it may have another name than eth0."""
+def _card_addresses(vantage: Vantage) -> tuple[str, ...]:
+    """IPv4 addresses of a namespace's own network card; a node's may have another name than eth0 after a re-plug."""
     cards = (cidr for device, cidr in addresses_of(vantage) if device.startswith("eth"))
     return tuple(cidr.partition("/")[0] for cidr in cards if ":" not in cidr)
 

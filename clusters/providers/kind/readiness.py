@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Protocol
 
 from clusters.dns_names import identity_name
 from clusters.errors import GraymeshError
@@ -16,7 +16,7 @@ from clusters.providers.kind.identity import Identity
 from clusters.providers.kind.inventory import addresses_of
 from clusters.state import ClusterState, Lease, NodeState
 from clusters.state_reader import read_node, read_state
-from clusters.topology import Inventory, Node
+from clusters.topology import Inventory, Node, Pod
 from clusters.waiting import Deadline, poll_until
 
 _DNS_PORT: Final = 53
@@ -24,7 +24,14 @@ _ANSWER_S: Final = 0.5
 _EVERY_S: Final = 0.25
 
 
-def await_node(cluster: Cluster, node: str, *, deadline: Deadline) -> None:
+class Publishing(Cluster, Protocol):
+    """A cluster that tells what its API server says from what is so."""
+
+    def published(self) -> Inventory:
+        """The inventory with the addresses that the API server says."""
+
+
+def await_node(cluster: Publishing, node: str, *, deadline: Deadline) -> None:
     """Return when a node is back: its places run, and it has published and written what its own agents write.
 
     What the other nodes know about it is not waited for: their agents may be frozen.
@@ -69,7 +76,7 @@ def await_rules(cluster: Cluster, node: str, *, deadline: Deadline) -> None:
     )
 
 
-def await_ready(cluster: Cluster, identity: Identity, *, deadline: Deadline) -> None:
+def await_ready(cluster: Publishing, identity: Identity, *, deadline: Deadline) -> None:
     """Return when nothing is missing any more. Raises DeadlineExceededError with what was missing last."""
     poll_until(
         lambda: missing(cluster, identity),
@@ -80,7 +87,7 @@ def await_ready(cluster: Cluster, identity: Identity, *, deadline: Deadline) -> 
     )
 
 
-def missing(cluster: Cluster, identity: Identity) -> str:
+def missing(cluster: Publishing, identity: Identity) -> str:
     """The first thing that a cluster lacks to be ready, "" where it lacks nothing."""
     return _first(_lacks(cluster, identity))
 
@@ -92,11 +99,17 @@ def _first(lacking: Iterator[str]) -> str:
         return str(exc)
 
 
-def _lacks_node(cluster: Cluster, node: str) -> Iterator[str]:
+def _lacks_node(cluster: Publishing, node: str) -> Iterator[str]:
     yield from _lacks_agent(cluster, node)
-    inventory = cluster.inventory()
-    for pod in (*inventory.pods, *inventory.replicas):
-        if pod.node == node and (not pod.ips or pod.ips[0] not in _own(cluster.vantage(pod.name))):
+    inventory = cluster.published()
+    pods = [pod for pod in (*inventory.pods, *inventory.replicas) if pod.node == node]
+    yield from _lacks_addresses(cluster, pods)
+
+
+def _lacks_addresses(cluster: Cluster, pods: Iterable[Pod]) -> Iterator[str]:
+    """What the API server says of a pod that has just been restarted may be what it had before."""
+    for pod in pods:
+        if not pod.ips or pod.ips[0] not in _own(cluster.vantage(pod.name)):
             yield f"{pod.name} does not have the address {pod.ips} that the API server says"
 
 
@@ -120,10 +133,12 @@ def _lacks_lease(node: Node, lease: Lease | None) -> Iterator[str]:
         yield f"node {node.name} has not published its {node.vtep.device}"
 
 
-def _lacks(cluster: Cluster, identity: Identity) -> Iterator[str]:
+def _lacks(cluster: Publishing, identity: Identity) -> Iterator[str]:
     inventory = cluster.inventory()
     yield from _lacks_pods(inventory)
     yield from _lacks_replicas(inventory, identity)
+    published = cluster.published()
+    yield from _lacks_addresses(cluster, (*published.pods, *published.replicas))
     state = read_state(cluster, vip=True, counters=False)
     yield from (f"{node}: {reason}" for node, reason in state.unreadable.items())
     yield from _lacks_leases(state)

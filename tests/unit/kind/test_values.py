@@ -13,6 +13,7 @@ from clusters.providers.base import ClusterSpec
 from clusters.providers.kind import docker_facts, inventory, making, manifests
 from clusters.providers.kind.config import kind_config
 from clusters.providers.kind.identity import Identity, checked_name
+from clusters.topology import Inventory, Node, Pod
 
 _BUILT = Built(
     image="graymesh/node:x",
@@ -141,6 +142,27 @@ def test_a_daemon_without_cgroups_is_a_no() -> None:
     """Kubelet runs on version 1 and on version 2, and on nothing else."""
     assert docker_facts.cgroup("1", "cgroupfs").ok is True
     assert docker_facts.cgroup("", "").ok is False
+
+
+def test_what_is_being_restarted_keeps_its_address_until_it_has_another() -> None:
+    """Rows and columns of a running measurement must not lose their address in between."""
+
+    def seen(pod: tuple[str, ...], cidrs: tuple[str, ...]) -> Inventory:
+        return Inventory(
+            provider="kind",
+            name="lab",
+            vips=("10.96.0.10",),
+            nodes=(Node(name="a", underlay=("172.18.0.2",), pod_cidrs=cidrs),),
+            pods=(Pod(name="a-p0", node="a", ips=pod),),
+            replicas=(),
+        )
+
+    before = seen(("10.244.1.2",), ("10.244.1.0/24",))
+    after = seen(("10.244.2.2",), ("10.244.2.0/24",))
+
+    assert inventory.remembering(seen((), ()), before) == before
+    assert inventory.remembering(after, before) == after
+    assert inventory.remembering(seen((), ()), None).pods[0].ips == ()
 
 
 def _affinity(change: manifests.Json) -> dict[str, Any]:
