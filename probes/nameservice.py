@@ -18,6 +18,7 @@ from probes.outcome import Outcome
 _SHORTEST: Final = 12  # a header, RFC 1035 4.1.1
 _OWNER_A_IN: Final = b"\xc0\x0c\x00\x01\x00\x01"  # pointer to the question's name, type A, class IN
 _A_BYTES: Final = b"\x00\x04"
+_ONE_ANSWER: Final = b"\x00\x01\x00\x01\x00\x00\x00\x00"  # counts of the four sections
 _RCODES: Final = {
     dns.rcode.SERVFAIL: Outcome.SERVFAIL,
     dns.rcode.NXDOMAIN: Outcome.NXDOMAIN,
@@ -33,7 +34,7 @@ class Question:
     """
 
     tail: bytes
-    asked: bytes  # the question section
+    usual: bytes  # from the counts to the class of the one record that a server usually answers
     meanings: Mapping[bytes, str]
 
     @classmethod
@@ -42,7 +43,7 @@ class Question:
         wire = dns.message.make_query(name, "A", id=0).to_wire()
         return cls(
             tail=wire[2:],
-            asked=wire[_SHORTEST:],
+            usual=_ONE_ANSWER + wire[_SHORTEST:] + _OWNER_A_IN,
             meanings={
                 IPv4Address(address).packed: label
                 for address, label in meanings.items()
@@ -50,32 +51,30 @@ class Question:
             },
         )
 
-    def wire(self, ident: int) -> bytes:
-        """The query with this id."""
-        return ident.to_bytes(2, "big") + self.tail
+    def wire(self, ident: bytes) -> bytes:
+        """The query with this id (two bytes)."""
+        return ident + self.tail
 
-    def read(self, answer: bytes, ident: int) -> tuple[Outcome, str]:
+    def read(self, answer: bytes, ident: bytes) -> tuple[Outcome, str]:
         """What an answer to the query with this id says, and the label of its address.
 
         PENDING where it is no answer to that query at all (another id, or itself a query).
         """
         if len(answer) < _SHORTEST:
             return Outcome.MALFORMED, ""
-        if answer[:2] != ident.to_bytes(2, "big") or not answer[2] & 0x80:
+        flags = answer[2]
+        if answer[:2] != ident or not flags & 0x80:
             return Outcome.PENDING, ""
-        after = _SHORTEST + len(self.asked)
-        plain = (
-            not answer[2] & 0x7A  # opcode QUERY, not truncated
-            and not answer[3] & 0x0F
-            and answer[4:8] == b"\x00\x01\x00\x01"
-            and answer[_SHORTEST:after] == self.asked
-            and answer[after : after + 6] == _OWNER_A_IN
-            and answer[after + 10 : after + 12] == _A_BYTES
-            and len(answer) >= after + 16
-        )
-        if not plain:
+        after = 4 + len(self.usual)
+        if (
+            answer[4:after] != self.usual
+            or flags & 0x7A  # an opcode other than QUERY, or truncated
+            or answer[3] & 0x0F
+            or answer[after + 4 : after + 6] != _A_BYTES
+            or len(answer) != after + 10
+        ):
             return self._read_slowly(answer)
-        label = self.meanings.get(answer[after + 12 : after + 16])
+        label = self.meanings.get(answer[after + 6 :])
         return (Outcome.WRONG_ANSWER, "") if label is None else (Outcome.OK, label)
 
     def _read_slowly(self, answer: bytes) -> tuple[Outcome, str]:

@@ -18,7 +18,7 @@ from probes.wave import Wave
 class Pin:
     """One pod's socket, kept for the whole sweep. Ids count up, so that no late answer is taken for another."""
 
-    sock: socket.socket
+    sock: socket.SocketType
     address: tuple[str, int]
     next_ident: int
     connected: bool = False
@@ -77,7 +77,7 @@ class Pinned:
             if not pin.connected:
                 pin.sock.connect(pin.address)
                 pin.connected = True
-            pin.sock.send(asked.question.wire(ident))
+            pin.sock.send(asked.question.wire(ident.to_bytes(2, "big")))
         except OSError as exc:
             self._failed(pin, ident, exc)
 
@@ -101,7 +101,7 @@ class Pinned:
         asked = pin.asked.get(ident)
         if asked is None:
             return
-        outcome, label = asked.question.read(answer, ident)
+        outcome, label = asked.question.read(answer, answer[:2])
         if outcome is Outcome.PENDING:
             return
         del pin.asked[ident]

@@ -41,7 +41,7 @@ class Query:
 
     __slots__ = ("asked", "ident", "open", "sent_ns", "sock", "young")
 
-    def __init__(self, asked: Asked, ident: int, sock: socket.socket, sent_ns: int) -> None:
+    def __init__(self, asked: Asked, ident: bytes, sock: socket.SocketType, sent_ns: int) -> None:
         self.asked = asked
         self.ident = ident
         self.sock = sock
@@ -119,7 +119,7 @@ class Queries:
             sock.connect(asked.address)
             if asked.fresh_port:
                 sock = _with_fresh_port(sock, asked.address, used)
-            ident = int.from_bytes(self._idents[2 * asked.probe : 2 * asked.probe + 2], "big")
+            ident = self._idents[2 * asked.probe : 2 * asked.probe + 2]
             sent_ns = time.time_ns()
             sock.send(asked.question.wire(ident))
         except OSError as exc:
@@ -171,13 +171,13 @@ def received_ns(control: list[tuple[int, int, bytes]]) -> int:
 
 
 def _with_fresh_port(
-    sock: socket.socket, address: tuple[str, int], used: set[int]
-) -> socket.socket:
+    sock: socket.SocketType, address: tuple[str, int], used: set[int]
+) -> socket.SocketType:
     """This connected socket, or another one whose source port was not used before.
 
     A port used again would meet the conntrack entry of its first use and so the same replica.
     """
-    held: list[socket.socket] = []
+    held: list[socket.SocketType] = []
     while (port := sock.getsockname()[1]) in used and len(held) < _PORT_TRIES:
         held.append(sock)
         sock = query_socket()

@@ -33,7 +33,7 @@ class Stream:
 
     __slots__ = ("asked", "data", "ident", "open", "sent_ns", "sock", "young")
 
-    def __init__(self, asked: Asked, ident: int, sock: socket.socket, sent_ns: int) -> None:
+    def __init__(self, asked: Asked, ident: bytes, sock: socket.socket, sent_ns: int) -> None:
         self.asked = asked
         self.ident = ident
         self.sock = sock
@@ -105,7 +105,7 @@ class Streams:
         except OSError as exc:
             self._wave.void(asked.probe, f"cannot open a socket: {exc.strerror}")
             return
-        ident = int.from_bytes(self._idents[2 * asked.probe : 2 * asked.probe + 2], "big")
+        ident = self._idents[2 * asked.probe : 2 * asked.probe + 2]
         stream = Stream(asked, ident, sock, time.time_ns())
         self._wave.sent_ns[asked.probe] = stream.sent_ns
         code = sock.connect_ex(asked.address)

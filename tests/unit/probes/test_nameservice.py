@@ -15,6 +15,7 @@ NAME = "replica.graymesh.cluster.local"
 REPLICAS = {"10.244.1.2": "dns-0", "10.244.2.2": "dns-1"}
 QUESTION = Question.of(NAME, REPLICAS)
 IDENT = 0xBEEF
+WIRE_ID = IDENT.to_bytes(2, "big")
 
 
 def answer(*addresses: str, name: str = NAME, ident: int = IDENT) -> dns.message.Message:
@@ -28,12 +29,12 @@ def answer(*addresses: str, name: str = NAME, ident: int = IDENT) -> dns.message
 
 def read(message: dns.message.Message) -> tuple[Outcome, str]:
     """Read it as the answer to the query."""
-    return QUESTION.read(message.to_wire(), IDENT)
+    return QUESTION.read(message.to_wire(), WIRE_ID)
 
 
 def test_the_query_is_the_one_that_dnspython_writes() -> None:
     """Templates are patched bytes; the library is the judge of them."""
-    query = dns.message.from_wire(QUESTION.wire(IDENT))
+    query = dns.message.from_wire(QUESTION.wire(WIRE_ID))
 
     assert query.id == IDENT
     assert query == dns.message.make_query(NAME, "A", id=IDENT)
@@ -49,7 +50,7 @@ def test_a_name_that_all_answer_alike_has_no_label() -> None:
     """Direct probes know whom they asked."""
     question = Question.of(NAME, {"10.96.0.1": "", "fd00::1": ""})
 
-    assert question.read(answer("10.96.0.1").to_wire(), IDENT) == (Outcome.OK, "")
+    assert question.read(answer("10.96.0.1").to_wire(), WIRE_ID) == (Outcome.OK, "")
 
 
 def test_an_address_that_means_nothing_is_a_wrong_answer() -> None:
@@ -68,7 +69,7 @@ def test_an_answer_to_another_question_is_a_wrong_answer() -> None:
 def test_another_id_or_a_query_is_no_answer() -> None:
     """The right one may still come."""
     assert read(answer("10.244.1.2", ident=IDENT ^ 1)) == (Outcome.PENDING, "")
-    assert QUESTION.read(QUESTION.wire(IDENT), IDENT) == (Outcome.PENDING, "")
+    assert QUESTION.read(QUESTION.wire(WIRE_ID), WIRE_ID) == (Outcome.PENDING, "")
 
 
 @pytest.mark.parametrize(
@@ -109,4 +110,4 @@ def test_a_cut_answer_is_malformed(length: int) -> None:
     """Not a timeout: something came back."""
     wire = answer("10.244.1.2").to_wire()
 
-    assert QUESTION.read(wire[:length], IDENT) == (Outcome.MALFORMED, "")
+    assert QUESTION.read(wire[:length], WIRE_ID) == (Outcome.MALFORMED, "")
