@@ -103,8 +103,12 @@ def known_or_none() -> tuple[Identity, ...]:
 
 
 def find(name: str) -> Identity:
-    """The identity of that cluster. Raises UsageError where graymesh has none of that name on kind."""
-    for identity in known():
+    """The identity of that cluster. Raises UsageError where graymesh has none of that name on kind, or no Docker."""
+    try:
+        identities = known()
+    except SetupError as exc:
+        raise UsageError(f"name: no kind cluster {name!r} can be looked for: {exc}") from exc
+    for identity in identities:
         if identity.name == name:
             return identity
     foreign = containers(name)
