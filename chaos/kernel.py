@@ -67,11 +67,17 @@ class KernelTables:
                 self._write_multipath(node, write)
 
     def _write_multipath(self, node: str, write: Write) -> None:
-        """A route with several next hops, which only somebody else can have made, in the words of `ip route`."""
-        words = f"{write.slot.key} {write.value}".split()
-        done = self._cluster.run(node, ["ip", "route", "replace", *words])
-        if done.status:
-            raise _refused(node, write, done.stderr.strip(), errno.EINVAL)
+        """A route with several next hops, which only somebody else can have made, in the words of `ip route`.
+
+        Whether its gateways were given as on-link is not in the words: it is tried without, then with.
+        """
+        hops, _, protocol = (write.value or "").partition(" proto ")
+        for text in (hops, hops.replace(" nexthop", " onlink nexthop") + " onlink"):
+            words = f"{write.slot.key} proto {protocol} {text}".split()
+            done = self._cluster.run(node, ["ip", "route", "replace", *words])
+            if not done.status:
+                return
+        raise _refused(node, write, done.stderr.strip(), errno.EINVAL)
 
 
 def request(write: Write, indexes: Mapping[str, int]) -> bytes:

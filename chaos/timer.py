@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -186,15 +187,32 @@ def _reverted(cluster: str, injection: str) -> bool:
 
 def main(argv: list[str]) -> int:
     """CLUSTER INJECTION SECONDS [passport]; nobody reads what it prints, the ledger has what went wrong."""
-    cluster, injection, after_s, *passport = argv
+    cluster, injection, after_s, *words = argv
+    passport = _passport(words)
+    _close_all_but(passport.fds if passport else ())
     if passport:
-        uid, table_fd, door_fd = map(int, passport)
-        host.travel_on(host.Passport(uid, (table_fd, door_fd)))
+        host.travel_on(passport)
     try:
         wait_and_revert(cluster, injection, float(after_s))
     except GraymeshError as exc:
         return exc.exit_code
     return 0
+
+
+def _passport(words: Sequence[str]) -> host.Passport | None:
+    if not words:
+        return None
+    uid, table_fd, door_fd = map(int, words)
+    return host.Passport(uid, (table_fd, door_fd))
+
+
+def _close_all_but(keep: Sequence[int]) -> None:
+    """Let go of what the starter itself had inherited, such as the pipes of a make or of a CI runner."""
+    low = 3
+    for fd in sorted(keep):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
 
 
 if __name__ == "__main__":
