@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -50,8 +51,7 @@ def check(spec: ClusterSpec) -> None:
     _between("nodes", spec.nodes, 1, _MOST_NODES)
     _between("pods-per-node", spec.pods_per_node, 0, _MOST_PODS)
     _between("dns-replicas", spec.dns_replicas, 1, _MOST_PODS)
-    for index in spec.replica_nodes or ():
-        _between("replica-nodes", index, 0, spec.nodes - 1)
+    _check_placement(spec)
     if spec.family != "ipv4":
         raise UsageError(f"family: on kind, expected ipv4, got {spec.family!r}")
     if spec.proxy_mode not in PROXY_MODES:
@@ -60,6 +60,20 @@ def check(spec: ClusterSpec) -> None:
     if os.geteuid() != 0:
         raise SetupError(
             "a kind cluster is measured from inside its namespaces: run graymesh as root"
+        )
+
+
+def _check_placement(spec: ClusterSpec) -> None:
+    """One Deployment can be kept to chosen nodes and spread evenly over them; nothing finer."""
+    if spec.replica_nodes is None:
+        return
+    for index in spec.replica_nodes:
+        _between("replica-nodes", index, 0, spec.nodes - 1)
+    counts = set(Counter(spec.replica_nodes).values())
+    if len(spec.replica_nodes) != spec.dns_replicas or len(counts) != 1:
+        raise UsageError(
+            f"replica-nodes: on kind, expected {spec.dns_replicas} node numbers, each as often as"
+            f" the others, got {', '.join(map(str, spec.replica_nodes)) or 'none'}"
         )
 
 

@@ -204,7 +204,8 @@ def corefile(domain: str) -> str:
 def dns_change(replicas: int, nodes: Sequence[str]) -> Json:
     """Patch of kubeadm's Deployment: so many replicas on these nodes only, each node at most one more than another.
 
-    As long as there are nodes enough, no two replicas may be on one node, not even while one replaces another.
+    As long as there are nodes enough, no two replicas may be on one node, not even while one replaces another;
+    so all old ones go before new ones come, or they would wait for one another.
     """
     label = {"matchLabels": {"k8s-app": "kube-dns"}}
     alone = {"topologyKey": "kubernetes.io/hostname", "labelSelector": label}
@@ -231,6 +232,7 @@ def dns_change(replicas: int, nodes: Sequence[str]) -> Json:
         "metadata": {"labels": {"graymesh.replicas": str(replicas)}},
         "spec": {
             "replicas": replicas,
+            "strategy": {"$retainKeys": ["type"], "type": "Recreate"},
             "template": {
                 "spec": {
                     "affinity": affinity,

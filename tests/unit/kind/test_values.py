@@ -117,7 +117,9 @@ def test_a_flannel_version_has_its_dialect(version: str, dialect: str) -> None:
     [
         (ClusterSpec(nodes=0), "nodes"),
         (ClusterSpec(dns_replicas=0), "dns-replicas"),
-        (ClusterSpec(replica_nodes=(4,)), "replica-nodes"),
+        (ClusterSpec(replica_nodes=(1, 2, 4)), "replica-nodes"),
+        (ClusterSpec(replica_nodes=(1, 1, 2)), "replica-nodes"),
+        (ClusterSpec(replica_nodes=(1, 2)), "replica-nodes"),
         (ClusterSpec(family="dual"), "family"),
         (ClusterSpec(proxy_mode="ipvs"), "proxy-mode"),
     ],
