@@ -5,7 +5,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 .PHONY: demo test check bench clean setup packages
 
 demo: setup
-	$(BIN)/graymesh run founding --prove --seed 7
+	$(BIN)/graymesh run founding --prove --seed 1
 
 test: setup
 	$(BIN)/pytest
