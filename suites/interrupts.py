@@ -1,4 +1,4 @@
-"""Signals that end a run: raised once as an error, held back while clean-up works."""
+"""Signals that end a run: raised once as KeyboardInterrupt, held back while clean-up works."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """The first signal raises InterruptedRunError in the main thread; every later one is ignored.
+    """The first signal raises KeyboardInterrupt in the main thread; every later one is ignored.
 
-    Later ones are ignored because the first has started the clean-up, which has its own deadline: an
-    impatient second Ctrl-C must not leave a broken cluster behind.
+    KeyboardInterrupt, because whoever handles expected errors on the way must not take it for one of them. Later ones
+    are ignored because the first has started the clean-up, which has its own deadline: an impatient second Ctrl-C
+    must not leave a broken cluster behind.
     """
 
     def __init__(self) -> None:
         self._first: str | None = None
-        self._raised = False
+        self._acknowledged = False
         self._shields = 0
 
     @contextlib.contextmanager
@@ -43,15 +44,22 @@ class Interrupts:
             yield
         finally:
             self._shields -= 1
-        self._raise_pending()
+        self.check()
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt where a signal came and nobody has acknowledged it.
+
+        Python drops what a signal handler raises inside a callback of the interpreter (a finalizer, for one).
+        """
+        if self._first is not None and not self._acknowledged and not self._shields:
+            raise KeyboardInterrupt(self._first)
+
+    def acknowledge(self) -> InterruptedRunError:
+        """Take note of the signal, so that it is raised no more; the error that stands for it."""
+        self._acknowledged = True
+        return InterruptedRunError(f"interrupted by {self._first or signal.SIGINT.name}")
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._first is None:
             self._first = signal.Signals(number).name
-        self._raise_pending()
-
-    def _raise_pending(self) -> None:
-        if self._first is None or self._raised or self._shields:
-            return
-        self._raised = True
-        raise InterruptedRunError(f"interrupted by {self._first}")
+            self.check()

@@ -25,7 +25,6 @@ from clusters.waiting import Deadline, poll_until
 from probes.continuous import watching
 from probes.model import Observation, Pair, State
 from suites.expectation import assess, unexpected
-from suites.interrupts import Interrupts
 from suites.measuring import Judged, Look, Probing, grid_parts, judged, look, look_at_tables, probe
 from suites.phases import Phases
 from suites.proof import proved
@@ -47,7 +46,6 @@ class Ordeal:
     cluster: Cluster
     record: Record
     phases: Phases
-    interrupts: Interrupts
 
     def run(self) -> None:
         """All phases, each recorded. What was injected is undone whatever happens. Raises GraymeshError."""
@@ -183,7 +181,7 @@ class Ordeal:
     def _undo(self, engine: Engine, others: Collection[str]) -> tuple[UndoReport, ...]:
         """Undo what this run injected; signals wait. An error is recorded, never raised over one that led here."""
         try:
-            with self.interrupts.shielded(), self.phases.run_phase("undo"):
+            with self.phases.interrupts.shielded(), self.phases.run_phase("undo"):
                 mine = [one.id for one in engine.open_injections() if one.id not in others]
                 return tuple(engine.undo(one) for one in reversed(mine))
         except GraymeshError as exc:

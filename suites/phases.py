@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from clusters.errors import GraymeshError, InterruptedRunError
+from clusters.errors import GraymeshError
 from suites.console import Console
+from suites.interrupts import Interrupts
 from suites.record import PhaseRecord, Record
 from suites.report.folder import RunFolder
 
@@ -32,20 +33,23 @@ class Phases:
 
     record: Record
     console: Console
+    interrupts: Interrupts
     folder: RunFolder | None
     _started_s: float = field(default_factory=time.monotonic)
 
     @contextlib.contextmanager
     def run_phase(self, name: str) -> Iterator[Note]:
-        """One phase. Every exception is recorded and raised again, one that nobody expected as UnexpectedError."""
+        """One phase. Whatever ends it is recorded and raised as a GraymeshError: UnexpectedError for what nobody foresaw."""
         note, started_s = Note(), time.monotonic()
         self._event("phase-begins", name)
         self.console.progress(f"{name} …")
         try:
             yield note
-        except InterruptedRunError as exc:
-            self._end(name, started_s, "interrupted", str(exc))
-            raise
+            self.interrupts.check()
+        except KeyboardInterrupt as exc:
+            error = self.interrupts.acknowledge()
+            self._end(name, started_s, "interrupted", str(error))
+            raise error from exc
         except GraymeshError as exc:
             self._end(name, started_s, "failed", str(exc))
             raise

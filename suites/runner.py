@@ -24,14 +24,16 @@ def run(
     fails, the record's error says so (exit code 5).
     """
     record = Record(request=request)
-    phases = Phases(record=record, console=console, folder=folder)
+    phases = Phases(record=record, console=console, interrupts=interrupts, folder=folder)
     try:
         with _cluster(request, phases, interrupts) as cluster:
             from suites.ordeal import Ordeal  # noqa: PLC0415  # the prober may start threads: open first
 
-            Ordeal(cluster=cluster, record=record, phases=phases, interrupts=interrupts).run()
+            Ordeal(cluster=cluster, record=record, phases=phases).run()
     except GraymeshError as exc:
         record.fail(exc)
+    except KeyboardInterrupt:  # between two phases
+        record.fail(interrupts.acknowledge())
     return record
 
 

@@ -74,6 +74,8 @@ def _ran(verb: Verb, args: argparse.Namespace, context: Context) -> Reply:
         return verb.run(args, context)
     except GraymeshError as exc:
         return failed(exc)
+    except KeyboardInterrupt:
+        return failed(context.interrupts.acknowledge())
 
 
 def find(argv: Sequence[str]) -> tuple[str, Verb]:

@@ -154,6 +154,8 @@ def _recover_all(context: Context) -> Reply:
             rows += cast("list[RecoverRow]", called.document["clusters"])
         elif error["kind"] == ClusterBusyError.__name__:
             busy.append(error["message"])
+        elif error["kind"] == UsageError.__name__:
+            continue  # its revert timer was quicker: by now there is neither a cluster nor anything left of it
         else:
             failed[name] = error
     lines = [*(line for row in rows for line in _recover_lines(row)), *busy]

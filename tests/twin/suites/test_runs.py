@@ -186,7 +186,7 @@ def test_a_signal_in_any_phase_leaves_nothing(
     graymesh: Graymesh, twin: str, phase: str, number: signal.Signals
 ) -> None:
     """Exit 130, undone, reported; twice the signal changes nothing about it."""
-    before = _dump(graymesh, twin)
+    before = _dump(twin)
     words = ("run", "founding", "--prove", "--seed", "3", "--name", twin, "--json", "-")
     with _started(*words) as running:
         _await_phase(running, phase)
@@ -198,14 +198,14 @@ def test_a_signal_in_any_phase_leaves_nothing(
     assert running.returncode == 130
     assert document["error"]["kind"] == "InterruptedRunError"
     assert document["scenario"]["expectation"] == "unknown"
-    assert _dump(graymesh, twin) == before
+    assert _dump(twin) == before
     assert graymesh("undo", "--name", twin, "--json", "-").document["undone"] == []
 
 
 @pytest.mark.parametrize("phase", ["inject", "effect-proof", "observe", "prove", "undo"])
 def test_recover_finishes_what_a_kill_left(graymesh: Graymesh, twin: str, phase: str) -> None:
     """SIGKILL cannot be handled; the ledger can."""
-    before = _dump(graymesh, twin)
+    before = _dump(twin)
     with _started("run", "founding", "--prove", "--seed", "3", "--name", twin) as running:
         _await_phase(running, phase)
         running.kill()
@@ -213,15 +213,15 @@ def test_recover_finishes_what_a_kill_left(graymesh: Graymesh, twin: str, phase:
     done = graymesh("recover", "--name", twin)
 
     assert done.code == 0, done.err
-    assert _dump(graymesh, twin) == before
+    assert _dump(twin) == before
     assert graymesh("probe", "--name", twin).code == 0
 
 
 def test_a_killed_run_on_a_fresh_cluster_takes_it_along(graymesh: Graymesh) -> None:
     """The twin belongs to the run's process; bare `recover` tidies what is left on disk."""
     with _started("run", "founding", "--seed", "3") as running:
-        _await_phase(running, "observe")
-        (name,) = re.findall(r"run-\w+", graymesh("list", "clusters").out)
+        name = _await_phase(running, "observe").partition(":")[0]
+        assert name in graymesh("list", "clusters").out
         running.kill()
 
     done = graymesh("recover")
@@ -242,25 +242,37 @@ _BEFORE = {
 }  # fmt: skip
 
 
-def _await_phase(running: subprocess.Popen[str], phase: str) -> None:
-    """Return just after the phase has begun: its predecessor said that it is done."""
+def _await_phase(running: subprocess.Popen[str], phase: str) -> str:
+    """Return just after the phase has begun (its predecessor is done): the first line, which names the run."""
     assert running.stderr is not None
+    first = running.stderr.readline()
     wanted = f"{_BEFORE[phase]} done"
     for line in running.stderr:
         if line.startswith(wanted):
             time.sleep(0.02)
-            return
+            return first
     pytest.fail(f"the run ended before {phase}")
 
 
-def _dump(graymesh: Graymesh, twin: str) -> dict[str, str]:
-    """What the kernel's own tools print of every node, without what ages by itself."""
-    script = (
-        "ip -o link | sed 's/^[0-9]*: //'; ip -o addr | sed 's/^[0-9]*: //'; ip route; ip neigh;"
-        "bridge fdb show; iptables-save | grep -v '^[#:]' | sed 's/\\[[0-9:]*\\]//'"
+_DUMP = """
+import sys
+from clusters.providers.registry import open_cluster
+cluster = open_cluster(sys.argv[1])
+script = (
+    "ip -o link; ip -o -d link show flannel.1; ip -o addr; ip route; ip neigh show nud permanent; bridge fdb show dev flannel.1;"
+    "iptables-save | sed 's/\\\\[[0-9:]*\\\\]//; /^#/d'"
+)
+for node in cluster.inventory().nodes:
+    print(node.name, *sorted(cluster.run(node.name, ["sh", "-c", script]).stdout.splitlines()), sep="\\n")
+"""
+# Numbers of devices and of their peers' namespaces are given by the kernel, anew for a device made anew.
+_NUMBERS = re.compile(r"^\d+: |(?<=@if)\d+|link-netnsid \d+|expires \d+sec", re.MULTILINE)
+
+
+def _dump(twin: str) -> list[str]:
+    """What the kernel's own tools print of every node."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _DUMP, twin], capture_output=True, text=True, check=True
     )
-    place = ("--name", twin, "--json", "-")
-    return {
-        node: graymesh("exec", *place, f"node/{node}", "--", "sh", "-c", script).document["stdout"]
-        for node in ("n0", "n1", "n2", "n3")
-    }
+    assert "flannel.1" in done.stdout
+    return sorted(_NUMBERS.sub("", done.stdout).splitlines())

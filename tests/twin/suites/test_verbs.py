@@ -100,7 +100,8 @@ def test_a_healthy_twin_passes_every_look(graymesh: Graymesh, twin: str) -> None
         assert document["schema"] == "graymesh/verdict/1"
         assert (document["verdict"], document["findings"], document["pairs"]) == ("pass", [], [])
     assert document["totals"]["pass"] == document["totals"]["pairs"] > 40
-    assert [row["cells"] for row in document["grid"]["rows"]] == ["...."] * 4
+    assert document["grid"]["columns"] == ["dns-0", "dns-1", "dns-2", "vip", "vip-pinned"]
+    assert [row["cells"] for row in document["grid"]["rows"]] == ["....."] * 4
     full = graymesh("diagnose", "--name", twin, "--full", "--json", "-").document
     assert len(full["pairs"]) == full["totals"]["pairs"]
 
@@ -128,7 +129,7 @@ def test_what_is_changed_by_hand_is_named_and_its_printed_repair_mends_it(
 
 def test_a_fault_is_injected_seen_and_undone(graymesh: Graymesh, twin: str) -> None:
     """By hand, without a scenario; the same fault twice is refused while it is in."""
-    words = ("inject", "vtep-delete", "victim=n1", "--name", twin)
+    words = ("inject", "founding", "victim=n1", "peers=n0", "--name", twin)
     injected = graymesh(*words, "--json", "-")
     assert injected.code == 0, injected.err
     assert injected.document["injection"]["proof"]
@@ -139,7 +140,7 @@ def test_a_fault_is_injected_seen_and_undone(graymesh: Graymesh, twin: str) -> N
     undone = graymesh("undo", "--name", twin, "--json", "-")
 
     assert undone.code == 0, undone.err
-    assert [one["fault"] for one in undone.document["undone"]] == ["vtep-delete"]
+    assert [one["fault"] for one in undone.document["undone"]] == ["founding"]
     assert graymesh("diagnose", "--name", twin).code == 0
     assert graymesh("undo", "--name", twin, "--json", "-").document["undone"] == []
 
