@@ -79,16 +79,16 @@ def sweep(
     )
     vantages = Vantages.of(cluster, places)
     tuning = tuning or Tuning()
-    with (
-        home_kept(),
-        contextlib.closing(Loop()) as loop,
-        opened(plan, vantages, tuning.receive_buffer_bytes) as gear,
-        collector_paused(),
-    ):
-        course = _Course(plan=plan, gear=gear, loop=loop, tuning=tuning, timeout_s=timeout_s)
-        course.run(progress or _silent)
-    course.distrust_moved(cluster)
-    return course.observation(started_s)
+    with collector_paused():
+        with (
+            home_kept(),
+            contextlib.closing(Loop()) as loop,
+            opened(plan, vantages, tuning.receive_buffer_bytes) as gear,
+        ):
+            course = _Course(plan=plan, gear=gear, loop=loop, tuning=tuning, timeout_s=timeout_s)
+            course.run(progress or _silent)
+        course.distrust_moved(cluster)
+        return course.observation(started_s)
 
 
 @dataclass(slots=True, kw_only=True)
