@@ -6,7 +6,8 @@ threads, and each worker of pytest-xdist has clusters of its own names. Importin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from suites.testing import Faults, Handle, Run, Settings, Verdict
 
+_REPORT = pytest.StashKey[str]()
 _OPTIONS = (
     ("--graymesh-cluster", "provider of fresh clusters: twin or kind (twin)"),
     ("--graymesh-name", "a running cluster to use instead of fresh ones"),
@@ -48,15 +50,37 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"needs a cluster of {' or '.join(wanted)}: this is {provider}")
 
 
-def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """Show the grid and the cause where a verdict is not what was asserted."""
-    from suites.testing import Verdict  # noqa: PLC0415  # only where an assertion failed
+def pytest_assertrepr_compare(
+    config: pytest.Config, op: str, left: object, right: object
+) -> list[str] | None:
+    """Say the cause where a verdict is not what was asserted; the whole report becomes a section of its own.
 
-    verdict = next((one for one in (left, right) if isinstance(one, Verdict)), None)
-    if verdict is None or op != "==":
+    Pytest cuts long explanations off, and the grid would be the first to go.
+    """
+    testing = sys.modules.get(
+        "suites.testing"
+    )  # nothing was asserted about a verdict while it is not loaded
+    if testing is None or op != "==":
         return None
+    verdict = next((one for one in (left, right) if isinstance(one, testing.Verdict)), None)
+    if verdict is None:
+        return None
+    config.stash[_REPORT] = verdict.report
     other = right if verdict is left else left
-    return [f"verdict {verdict.state!r} == {other!r}", *verdict.report.splitlines()]
+    return [f"verdict {verdict.state!r} == {other!r}", verdict.cause]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the report of the verdict that was not what was asserted."""
+    report = yield
+    text = item.config.stash.get(_REPORT, None)
+    if text is not None and report.failed:
+        report.sections.append(("graymesh", text))
+        del item.config.stash[_REPORT]
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -31,23 +31,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def run_once(graymesh_run: Callable[[str], Run]) -> Callable[[str], Run]:
+def run_once(
+    graymesh_run: Callable[[str], Run],
+    record_testsuite_property: Callable[[str, object], None],
+) -> Callable[[str], Run | UnsuitableError]:
     """Each scenario runs once, however many of its assertions are asked about."""
-    return cache(graymesh_run)
+
+    @cache
+    def run(scenario: str) -> Run | UnsuitableError:
+        try:
+            done = graymesh_run(scenario)
+        except UnsuitableError as exc:
+            return exc
+        record_testsuite_property(f"{scenario}.run_id", done.document["run_id"])
+        record_testsuite_property(f"{scenario}.seed", done.document["seed"])
+        return done
+
+    return run
 
 
 def test_scenario(
-    run_once: Callable[[str], Run],
-    scenario: str,
-    assertion: str,
-    record_property: Callable[[str, object], None],
+    run_once: Callable[[str], Run | UnsuitableError], scenario: str, assertion: str
 ) -> None:
     """The cluster does what the scenario expects, as far as this one assertion goes."""
-    try:
-        run = run_once(scenario)
-    except UnsuitableError as exc:
-        pytest.skip(str(exc))
-    record_property("run_id", run.document["run_id"])
-    record_property("seed", run.document["seed"])
+    run = run_once(scenario)
+    if isinstance(run, UnsuitableError):
+        pytest.skip(str(run))
 
     run.check(assertion)

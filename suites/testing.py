@@ -14,7 +14,7 @@ from typing import Final, Self, cast
 from clusters.errors import SetupError, UsageError
 from suites.child import Called, call
 from suites.report.document import ErrorPart, ScenarioPart, VerdictDocument
-from suites.report.terminal import render
+from suites.report.terminal import cause_line, render
 from suites.scenario import UnsuitableError
 
 _INTERRUPTED: Final = 130
@@ -37,6 +37,11 @@ class Verdict:
         """The grid, the causes, the repair commands."""
         return render(self.document)
 
+    @property
+    def cause(self) -> str:
+        """The first finding in one sentence."""
+        return cause_line(self.document) or "no cause was found"
+
     def __eq__(self, other: object) -> bool:
         """Compare with a word, or with another verdict's."""
         return self.state == (other.state if isinstance(other, Verdict) else other)
@@ -46,8 +51,8 @@ class Verdict:
         return hash(self.state)
 
     def __repr__(self) -> str:
-        """The word and the whole report: what a failing assertion should show."""
-        return f"<{self.state}>\n{self.report}"
+        """The word and the cause."""
+        return f"<verdict {self.state}: {self.cause}>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +66,15 @@ class Run(Verdict):
 
     def check(self, assertion: str | None = None) -> None:
         """Raise AssertionError with the report unless that assertion (or, without one, every assertion) holds."""
+        __tracebackhide__ = True
         error = self.document.get("error")
-        assert error is None, f"{error['message'] if error else ''}\n\n{self.report}"
+        if error is not None:
+            raise AssertionError(f"{error['message']}\n\n{self.report}")
         outcomes = {one["name"]: one for one in self.scenario["assertions"]}
         for one in outcomes.values() if assertion is None else (outcomes[assertion],):
-            assert one["outcome"] == "pass", (
-                f"{one['name']}: {one['outcome']}: {one['message']}\n\n{self.report}"
-            )
+            if one["outcome"] != "pass":
+                told = f"{one['name']}: {one['outcome']}: {one['message']}"
+                raise AssertionError(f"{told}\n\n{self.report}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,9 @@ VERBS: Final[Mapping[str, Place]] = {
     "recover": Place("faults", "RECOVER", "finish the clean-up that a killed graymesh left"),
     "run": Place("runs", "RUN", "run scenarios"),
     "exec": Place("execute", "EXEC", "run a command in a node's or pod's network namespace"),
+    "node-image": Place(
+        "images", "NODE_IMAGE", "build, list or remove the offline kind node image"
+    ),
     "report": Place("runs", "REPORT", "show the report of a run folder again"),
 }
 

@@ -9,6 +9,7 @@ from chaos.model import Fault
 from clusters import features
 from clusters.features import Feature
 from clusters.providers.base import ClusterSummary
+from clusters.providers.kind.docker_facts import facts
 from clusters.providers.registry import PROVIDERS
 from suites.cli.parsing import one_of
 from suites.cli.reply import Reply
@@ -21,8 +22,8 @@ _ENVIRONMENT = 4
 def _doctor(_args: argparse.Namespace, context: Context) -> Reply:
     """Exit 0 where this machine can run the twin, else 4."""
     context.console.progress("trying what this machine can do")
-    found = features.probe()
-    can = {name: _can_run(found, name) for name in ("twin", *PROVIDERS)}
+    found = (*features.probe(), *facts())
+    can = {name: _can_run(found, name) for name in PROVIDERS}
     return Reply(
         exit_code=0 if can["twin"] else _ENVIRONMENT,
         document={

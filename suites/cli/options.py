@@ -16,6 +16,7 @@ from suites.cli.parsing import cluster_name, one_of, seconds, several_of, whole
 
 PROVIDER_NAMES: Final = ("twin", "kind")
 FAMILIES: Final = ("ipv4", "ipv6", "dual")
+PROXY_MODES: Final = ("iptables", "nftables")
 DEFAULT_NAME: Final = "default"
 
 _COUNT: Final = 5
@@ -30,6 +31,8 @@ _SHAPE: Final = (
     "dialect",
     "family",
     "rp_filter",
+    "image",
+    "proxy_mode",
 )
 
 
@@ -53,6 +56,12 @@ def add_shape(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--family", type=one_of(FAMILIES), help="address family (ipv4)")
     parser.add_argument(
         "--rp-filter", type=whole(0, 2), help="reverse path filter of the nodes (1)"
+    )
+    parser.add_argument("--image", help="kind: a node image to use instead of the one built here")
+    parser.add_argument(
+        "--proxy-mode",
+        type=one_of(PROXY_MODES),
+        help="kind: how kube-proxy writes rules (iptables)",
     )
 
 
@@ -81,6 +90,8 @@ def spec_of(args: argparse.Namespace, *, name: str, dialect: str | None = None) 
         dialect=_chosen_dialect(args) or dialect or _DEFAULTS.dialect,
         family=args.family or _DEFAULTS.family,
         rp_filter=_given(args.rp_filter, _DEFAULTS.rp_filter),
+        image=args.image,
+        proxy_mode=args.proxy_mode or _DEFAULTS.proxy_mode,
     )
 
 
@@ -99,6 +110,10 @@ def shape_words(spec: ClusterSpec) -> tuple[str, ...]:
         words["--family"] = spec.family
     if spec.rp_filter != _DEFAULTS.rp_filter:
         words["--rp-filter"] = spec.rp_filter
+    if spec.image:
+        words["--image"] = spec.image
+    if spec.proxy_mode != _DEFAULTS.proxy_mode:
+        words["--proxy-mode"] = spec.proxy_mode
     return tuple(str(word) for option in words.items() for word in option)
 
 

@@ -176,6 +176,8 @@ def _dark(convergence: Sequence[DarkRow]) -> Iterator[str]:
 
 
 def _assertions(assertions: Sequence[AssertionRow]) -> Iterator[str]:
+    if not assertions:
+        return
     held = sum(one["outcome"] == "pass" for one in assertions)
     yield f"assertions: {held} of {len(assertions)} hold"
     for one in assertions:

@@ -67,13 +67,14 @@ def test_scenarios_are_collected_one_case_for_each_assertion(tmp_path: Path) -> 
     done = _pytest(ROOT, "suites", "-k", "healthy-", f"--junitxml={xml}", "--graymesh-seed", "3")
 
     assert done.returncode == 0, done.stdout
-    cases = ET.parse(xml).getroot().findall(".//testcase")  # noqa: S314  # pytest's own output
+    root = ET.parse(xml).getroot()  # noqa: S314  # pytest's own output
+    cases = root.findall(".//testcase")
     assert {case.get("name") for case in cases} >= {
         "test_scenario[healthy-control-healthy]",
         "test_scenario[healthy-pairs-as-expected]",
     }
-    properties = {one.get("name"): one.get("value") for one in cases[0].iter("property")}
-    assert properties["seed"] == "3"
+    properties = {one.get("name"): one.get("value") for one in root.iter("property")}
+    assert properties["healthy.seed"] == "3"
 
 
 def test_founding_passes_on_a_named_cluster_and_fails_at_control_on_a_broken_one(

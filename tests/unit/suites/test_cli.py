@@ -136,21 +136,6 @@ def test_a_document_that_does_not_fit_is_one_line(capsys: pytest.CaptureFixture[
     assert "cannot write '/dev/full': No space left on device" in capsys.readouterr().err
 
 
-def test_kind_is_refused_in_one_line_until_it_lands(capsys: pytest.CaptureFixture[str]) -> None:
-    """Either there is a provider of that name or the line says what there is."""
-    from clusters.providers.registry import PROVIDERS
-
-    if "kind" in PROVIDERS:
-        assert find(["up"])
-        return
-    code = main(["up", "--cluster", "kind"])
-
-    assert code == 4
-    assert capsys.readouterr().err == (
-        "graymesh: kind is not available in this version: it has twin\n"
-    )
-
-
 def test_every_verb_loads_and_takes_json() -> None:
     """The table of verbs and the modules agree."""
     for name in VERBS:
