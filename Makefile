@@ -2,13 +2,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(PATH):/usr/sbin:/sbin
-.PHONY: demo test check bench clean setup packages
+.PHONY: demo kind-demo test test-kind node-image docker check bench clean setup packages
 
 demo: setup
 	$(BIN)/graymesh run founding --prove --seed 1
 
+kind-demo: setup docker
+	$(BIN)/graymesh run founding --cluster kind --prove --seed 1
+
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not kind"
+
+test-kind: setup docker
+	$(BIN)/pytest -m kind tests/kind
+
+node-image: setup docker
+	$(BIN)/graymesh node-image build
+
+docker:
+	@.setup/docker
 
 check: setup
 	$(BIN)/ruff check .

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import socket
 import sys
 from collections.abc import Iterator
 from typing import Final
@@ -19,8 +18,6 @@ _PACKAGES: Final = {
     "iptables-restore": "iptables",
     "iptables-save": "iptables",
 }
-_DOCKER_SOCKET: Final = "/var/run/docker.sock"
-_DOCKER_S: Final = 0.3
 
 
 def probe() -> tuple[Feature, ...]:
@@ -33,9 +30,6 @@ def probe() -> tuple[Feature, ...]:
         *tried_apart(),
         state_space(),
         *limits(),
-        _docker_client(),
-        _docker_daemon(),
-        _kind(),
     )
 
 
@@ -65,32 +59,3 @@ def _tools() -> Iterator[Feature]:
 def _tool(tool: str, needed_for: str, fix: str) -> Feature:
     name, path = f"command {tool}", find_tool(tool)
     return yes(name, needed_for, path) if path else no(name, needed_for, "not found", fix)
-
-
-def _kind() -> Feature:
-    return _tool("kind", "kind", "install kind (go install sigs.k8s.io/kind@latest)")
-
-
-def _docker_client() -> Feature:
-    return _tool("docker", "kind", "install docker (apt-get install docker.io)")
-
-
-def _docker_daemon() -> Feature:
-    """Asked on its socket: the client would try for two seconds."""
-    name, needed_for = "docker daemon", "kind"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(_DOCKER_S)
-        try:
-            sock.connect(_DOCKER_SOCKET)
-            sock.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
-            answer = sock.recv(64)
-        except PermissionError:
-            fix = "add yourself to the group docker (usermod -aG docker USER), then log in again"
-            return no(name, needed_for, f"{_DOCKER_SOCKET}: Permission denied", fix)
-        except OSError as exc:
-            fix = "start it (systemctl start docker, or dockerd)"
-            return no(name, needed_for, f"{_DOCKER_SOCKET}: {exc.strerror or exc}", fix)
-    if answer.startswith(b"HTTP/") and b" 200 " in answer:
-        return yes(name, needed_for, "answers")
-    fix = "restart it (systemctl restart docker)"
-    return no(name, needed_for, "does not answer as docker does", fix)

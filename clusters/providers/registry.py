@@ -9,9 +9,12 @@ from typing import Final
 
 from clusters.errors import UsageError
 from clusters.providers.base import Cluster, Provider
+from clusters.providers.kind.provider import KindProvider
 from clusters.providers.twin.provider import TwinProvider
 
-PROVIDERS: Final[Mapping[str, Provider]] = MappingProxyType({"twin": TwinProvider()})
+PROVIDERS: Final[Mapping[str, Provider]] = MappingProxyType(
+    {"twin": TwinProvider(), "kind": KindProvider()}
+)
 
 
 def provider_of(name: str) -> Provider:
