@@ -40,6 +40,7 @@ class FakeCluster:
 
     def __init__(self, nodes: int = 4, *, dialect: str = "static", name: str = "fake") -> None:
         self.name = name
+        self.dark: set[str] = set()  # nodes that cannot be read until they are restarted
         self.refuses = ""  # a replica mode that never comes
         self.ignores: Slot | None = None  # a slot that keeps its value
         self._generation = GENERATIONS[dialect]
@@ -125,12 +126,18 @@ class FakeCluster:
 
     def read(self, node: str) -> NodeState:
         """One node's tables."""
+        if node in self.dark:
+            raise ClusterGoneError(f"node {node} is down")
         return _state_of(self._nodes[node])
 
     def read_all(self) -> ClusterState:
         """All nodes' tables."""
-        nodes = {name: self.read(name) for name in self._nodes}
-        return ClusterState(inventory=self.inventory(), nodes=nodes, leases=self.leases())
+        return ClusterState(
+            inventory=self.inventory(),
+            nodes={name: self.read(name) for name in self._nodes if name not in self.dark},
+            leases=self.leases(),
+            unreadable=dict.fromkeys(self.dark, "it is down"),
+        )
 
     def write(self, node: str, writes: Sequence[Write]) -> None:
         """Change these slots."""
@@ -150,6 +157,10 @@ class FakeCluster:
             raise KernelRefusedError(f"{node}: {slot.device} is absent", code=19)
         else:
             at.held[slot] = value
+
+    def withdraw(self, node: str) -> None:
+        """Take a node's lease away, and tell nobody."""
+        del self._leases[node]
 
     def held(self, node: str) -> dict[Slot, str]:
         """All entries of one node."""
@@ -188,6 +199,7 @@ class FakeCluster:
     def restart_node(self, node: str) -> None:
         """Everything of the node is made anew."""
         at = self._nodes[node]
+        self.dark.discard(node)
         at.births += 1
         kept = self._leases[node].mac if self._generation.keeps_mac else None
         self.renew_vtep(node, kept)

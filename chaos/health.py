@@ -53,8 +53,6 @@ def _entries(
     for lease in leases:
         observers = [peer for peer in held if peer != node] if lease.node == node else [node]
         for observer in observers:
-            if observer == lease.node:
-                continue
             wanted = programmed(state.inventory.dialect, lease, devices[observer])
             for slot, text in wanted.items():
                 found = held[observer].get(slot)

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from chaos import records
-from chaos.history import History, Standing
+from chaos.history import History, Standing, moved
 from chaos.model import Injection, Phase
 from chaos.records import Entry, Moved, Recorded, Repairing
+from clusters.errors import SetupError
 from clusters.ledger import Ledger
 
 
@@ -45,12 +46,23 @@ class Journal:
     def move(self, name: str, phase: Phase) -> None:
         """Note that an injection or repair came to a phase; one that it was in already is not noted again."""
         standing = self._history.get(name)
-        if standing is None or standing.phase is not phase:
+        if standing is not None and standing.phase is not phase:
+            moved(name, standing.phase, phase)  # an illegal one must not get to the disk
             self.add(Moved(id=name, at=now(), phase=phase), phase.value)
 
+    def note(self, name: str, phase: Phase) -> None:
+        """As `move`, for moves of an undo: where the disk refuses, the move is known here alone.
+
+        A full disk must not stop an undo. What was not noted is undone once more, which changes nothing.
+        """
+        try:
+            self.move(name, phase)
+        except SetupError:
+            self._history.add(Moved(id=name, at=now(), phase=phase))
+
     def close(self, name: str) -> None:
-        """Note that nothing of it is left."""
-        self.move(name, Phase.CLEAN)
+        """Note that nothing of it is left; where nothing else is either, the file goes."""
+        self.note(name, Phase.CLEAN)
         if not self._history.open():
             self._ledger.remove()
 

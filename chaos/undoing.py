@@ -36,7 +36,7 @@ class Undoing:
                 self._acts.bring(recorded.id, goal, f"undo {number} of {len(undos)}")
         seen: tuple[Seen, ...] = ()
         if not failures:
-            self._journal.move(recorded.id, Phase.UNDONE)
+            self._journal.note(recorded.id, Phase.UNDONE)
             with _collected(failures):
                 seen = self._acts.settled(undos, lambda one: one.standing != "unmet")
         failures += [line for one in seen for line in one.lines("unmet")]
@@ -65,7 +65,7 @@ class Undoing:
         goals = list(restoration(repairing, map(self._world.tables.read, repairing.before)))
         for goal in goals:
             self._acts.bring(repairing.id, goal, f"entries of {goal.node}")
-        self._journal.move(repairing.id, Phase.UNDONE)
+        self._journal.note(repairing.id, Phase.UNDONE)
         seen = self._acts.settled(goals, lambda one: one.standing == "met")
         unmet = [line for one in seen for line in one.lines("unmet")]
         if unmet:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import resource
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,6 +22,7 @@ from chaos.registry import FAULTS
 from chaos.tables import fdb, neigh
 from clusters.errors import (
     ClusterBusyError,
+    ClusterGoneError,
     FaultNotAppliedError,
     InterruptedRunError,
     SetupError,
@@ -26,6 +30,7 @@ from clusters.errors import (
     UsageError,
 )
 from clusters.ledger import Ledger
+from clusters.providers.base import Completed
 
 FOUNDING = {"victim": "n0", "peers": "n2,n3"}
 WRONG_NEIGH = {"observer": "n1", "owner": "n2", "table": "neigh"}
@@ -323,6 +328,49 @@ def test_a_node_that_peers_stay_stale_about_is_healed(tmp_path: Path, dialect: s
     assert bench.cluster.held("n3")[fdb("flannel.1", mac)] == "172.18.0.3 permanent"
 
 
+def test_a_node_that_does_not_come_up_is_started_again(bench: Bench) -> None:
+    """Undo of a healing fault ends with a healthy node, not with the hope of one."""
+    engine = bench.engine()
+    injection = engine.inject("node-restart", {"victim": "n1"})
+    bench.cluster.dark.add("n1")
+
+    report = engine.undo(injection.id)
+
+    assert bench.cluster.dark == set()
+    assert "n1: rebooted" in report.differences
+
+
+def test_nothing_is_injected_where_a_node_cannot_be_read(bench: Bench) -> None:
+    """What is not known before cannot be restored."""
+    bench.cluster.dark.add("n3")
+
+    with pytest.raises(ClusterGoneError, match="node n3 cannot be read: it is down"):
+        bench.engine().inject("founding", FOUNDING)
+
+    assert bench.ledger.size_bytes() is None
+
+
+def test_a_command_that_fails_is_said_with_node_and_words(bench: Bench) -> None:
+    """No iptables on the node, for one; nothing is left of the attempt."""
+    before = bench.portrait()
+    real = bench.cluster.run
+
+    def run(
+        place: str, argv: Sequence[str], *, timeout_s: float = 1.0, stdin: str = ""
+    ) -> Completed:
+        words = ["false"] if argv[0] == "iptables-restore" else argv
+        return real(place, words, timeout_s=timeout_s, stdin=stdin)
+
+    bench.cluster.run = run  # type: ignore[method-assign]  # this one cluster's
+
+    with pytest.raises(
+        SetupError, match="node n0: `iptables-restore -w --noflush` ended with 2: un"
+    ):
+        bench.engine().inject("underlay-drop", {"victim": "n0", "peers": "n1"})
+
+    assert bench.portrait() == before
+
+
 def test_a_device_that_vanished_meanwhile_is_made_again(bench: Bench) -> None:
     """Renewing a device passes through its absence: a kill may come there."""
     before = bench.portrait()
@@ -476,6 +524,65 @@ def test_undoing_one_injection_breaks_open_repairs_again_first(bench: Bench) -> 
     assert bench.portrait() == before
 
 
+def test_on_a_full_disk_nothing_is_injected(bench: Bench) -> None:
+    """The record comes first; without it there would be no way back after a kill."""
+    before = bench.portrait()
+
+    with _files_limited_to(100), pytest.raises(SetupError, match="ledger"):
+        bench.engine().inject("founding", FOUNDING)
+
+    assert bench.portrait() == before
+    assert bench.ledger.replay() == ()
+
+
+def test_a_disk_that_fills_up_after_the_record_undoes_the_injection(bench: Bench) -> None:
+    """And leaves no ledger, though not even that could be noted."""
+    before = bench.portrait()
+
+    def fill(event: Event) -> None:
+        if event.what == "recorded":
+            limit = _files_limited_to(bench.ledger.path.stat().st_size)
+            filled.enter_context(limit)
+
+    with contextlib.ExitStack() as filled, pytest.raises(SetupError, match="ledger"):
+        bench.engine(fill).inject("founding", FOUNDING)
+
+    assert bench.portrait() == before
+    assert bench.ledger.replay() == ()
+
+
+def test_undo_works_on_a_full_disk(bench: Bench) -> None:
+    """What cannot be noted is done all the same; the last one out takes the ledger away."""
+    before = bench.portrait()
+    engine = bench.engine()
+    engine.inject("founding", FOUNDING)
+    engine.inject("peer-entry", WRONG_NEIGH)
+
+    with _files_limited_to(bench.ledger.path.stat().st_size):
+        engine.undo_all()
+
+    assert bench.portrait() == before
+    assert bench.ledger.replay() == ()
+
+
+def test_an_undo_that_was_not_noted_is_done_again_without_harm(bench: Bench) -> None:
+    """The ledger still shows it as open: another process comes to the same."""
+    before = bench.portrait()
+    engine = bench.engine()
+    first = engine.inject("founding", FOUNDING)
+    second = engine.inject("peer-entry", WRONG_NEIGH)
+    with _files_limited_to(bench.ledger.path.stat().st_size):
+        engine.undo(second.id)
+
+    later = bench.engine()
+    still_open = [one.id for one in later.open_injections()]
+    later.undo_all()
+
+    assert still_open == [first.id, second.id]
+    assert bench.portrait() == before
+    assert bench.ledger.replay() == ()
+
+
 def test_a_ledger_of_another_version_is_refused(bench: Bench) -> None:
     """To skip what is not understood could mean to forget an undo."""
     bench.ledger.append({"record": "teleported", "id": "x"})
@@ -498,3 +605,14 @@ def _neigh(
     node: str, mac: str, *, state: str = "permanent", ip: str = "10.244.0.0"
 ) -> tuple[str, list[str]]:
     return node, ["ip", "neigh", "replace", ip, "lladdr", mac, "dev", "flannel.1", "nud", state]
+
+
+@contextlib.contextmanager
+def _files_limited_to(size_bytes: int) -> Iterator[None]:
+    """Writes beyond that fail, as on a full disk (setrlimit(2), RLIMIT_FSIZE)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from chaos.registry import FAULTS
 from chaos.tables import fdb, neigh, route
 from clusters.errors import SetupError, UsageError
 from clusters.ledger import Ledger
+from clusters.topology import Inventory
 
 FOUNDING = {"victim": "n0", "peers": "n2,n3"}
 ENTRY = {"observer": "n1", "owner": "n2"}
@@ -195,6 +197,24 @@ def test_two_nodes_have_no_third_to_send_to(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="value= is missing: with two nodes"):
         bench.engine().inject("peer-entry", {"observer": "n0", "owner": "n1", "table": "fdb"})
+
+
+def test_a_cluster_without_a_free_pod_cidr_has_no_gateway_that_nobody_owns(tmp_path: Path) -> None:
+    """A wrong gateway must be asked for then."""
+    bench = Bench(_Full(), Ledger(tmp_path / "ledger.jsonl"))
+
+    with pytest.raises(
+        UsageError, match="value= is missing: every podCIDR of the cluster is in use"
+    ):
+        bench.engine().inject("peer-entry", {**ENTRY, "table": "route"})
+
+
+def test_a_node_that_never_published_cannot_be_broken(bench: Bench) -> None:
+    """There is nothing that peers could keep about it."""
+    bench.cluster.withdraw("n0")
+
+    with pytest.raises(UsageError, match="node n0 has published no lease"):
+        bench.engine().inject("founding", FOUNDING)
 
 
 @pytest.mark.parametrize(
@@ -379,3 +399,11 @@ class _Powerless:
         self.inventory, self.leases = cluster.inventory, cluster.leases
         self.run, self.vantage, self.close = cluster.run, cluster.vantage, cluster.close
         self.read, self.read_all, self.write = cluster.read, cluster.read_all, cluster.write
+
+
+class _Full(FakeCluster):
+    """Four nodes in a network of four podCIDRs."""
+
+    def inventory(self) -> Inventory:
+        """As ever, in a smaller network."""
+        return replace(super().inventory(), cluster_cidrs=("10.244.0.0/22",))

@@ -1,5 +1,7 @@
 """Whether a node and its peers hold right entries about each other."""
 
+from dataclasses import replace
+
 import pytest
 
 from chaos.fake import FakeCluster
@@ -82,6 +84,21 @@ def test_a_device_that_is_gone_is_the_nodes_own() -> None:
 
     assert first == ("n0", f"n0: flannel.1: no device, published: {published}")
     assert {node for node, _ in entries} == {"n0"}
+
+
+def test_a_device_that_is_down_is_the_nodes_own() -> None:
+    """It has its MAC and all entries, and forwards nothing."""
+    cluster = FakeCluster()
+    state = cluster.read_all()
+    node = state.nodes["n0"]
+    down = replace(
+        node, links={**node.links, "flannel.1": node.links["flannel.1"]._replace(up=False)}
+    )
+    dark = replace(state, nodes={**state.nodes, "n0": down})
+
+    assert [tuple(each) for each in complaints(dark, cluster.leases(), "n0")] == [
+        ("n0", "n0: flannel.1 is down")
+    ]
 
 
 def test_a_node_that_cannot_be_read_is_said_first() -> None:
