@@ -76,7 +76,9 @@ def _names(parameter: Parameter, inventory: Inventory) -> Sequence[str]:
 
 def _allowed(parameter: Parameter, inventory: Inventory) -> str:
     names = _names(parameter, inventory)
-    return f" (there are: {_listed(names)})" if names else ""
+    if not names or parameter.takes == "choice":  # a choice's expectation names them all
+        return ""
+    return f" (there are: {_listed(names)})"
 
 
 def _listed(names: Collection[str]) -> str:

@@ -64,12 +64,15 @@ class ProcessTimers:
         program = (sys.executable, "-P", "-m", "chaos.timer")
         argv = (*program, cluster, injection, str(after_s), *words)
         null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
-        environ = {**os.environ, "GRAYMESH_STATE": str(state_root())}
+        places = {
+            "GRAYMESH_STATE": str(state_root()),
+            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+        }
         try:
             pid = os.posix_spawn(
                 sys.executable,
                 argv,
-                environ,
+                {**os.environ, **places},
                 file_actions=[*null, *actions],
                 setsid=True,
                 setsigmask=(),
@@ -91,7 +94,9 @@ class ProcessTimers:
             try:
                 if _started(mark.pid) == mark.started:
                     signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-                    select.select([pidfd], [], [], _LEAVES_S)
+                    over = select.poll()  # select(2) cannot take descriptors beyond 1023
+                    over.register(pidfd, select.POLLIN)
+                    over.poll(_LEAVES_S * 1000)
             finally:
                 os.close(pidfd)
         with contextlib.suppress(ChildProcessError):

@@ -40,11 +40,14 @@ class PeerEntry:
         Parameter(name="observer", expected="the node that keeps the entry", takes="node"),
         Parameter(name="owner", expected="the node that the entry is about", takes="node"),
         Parameter(
-            name="table", expected="a table", takes="choice", choices=("neigh", "fdb", "route")
+            name="table",
+            expected="neigh, fdb or route",
+            takes="choice",
+            choices=("neigh", "fdb", "route"),
         ),
         Parameter(
             name="mode",
-            expected="what becomes of the entry",
+            expected="wrong, missing or duplicate",
             takes="choice",
             choices=("wrong", "missing", "duplicate"),
             required=False,

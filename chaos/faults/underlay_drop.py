@@ -32,7 +32,7 @@ class UnderlayDrop:
         PEERS,
         Parameter(
             name="direction",
-            expected="which packets are lost, seen from the victim",
+            expected="in, out or both: what is lost, seen from the victim",
             takes="choice",
             choices=("in", "out", "both"),
             required=False,
