@@ -18,7 +18,7 @@ class EchoCounters(NamedTuple):
 def echo_counters(vantage: Vantage) -> EchoCounters:
     """Icmp OutEchos and InEchoReps of /proc/net/snmp, read inside the namespace. Raises OSError."""
     with inside(vantage):
-        text = Path("/proc/thread-self/net/snmp").read_text("ascii")
+        text = Path("/proc/thread-self/net/snmp").read_text("utf-8")
     return parse(text)
 
 

@@ -64,7 +64,7 @@ def overlapping(wave: Wave, gaps: list[Gap]) -> npt.NDArray[np.bool_]:
 def waited_for_cpu_s() -> float:
     """How long the calling thread has been runnable without running (proc(5), schedstat); 0 where not told."""
     try:
-        fields = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text("ascii")
+        fields = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text("utf-8")
     except OSError:
         return 0.0
     return int(fields.split()[1]) / 1e9
