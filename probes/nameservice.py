@@ -11,6 +11,7 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 
 from probes.outcome import Outcome
@@ -94,7 +95,7 @@ class Question:
         found = {
             IPv4Address(record.address).packed
             for record_set in message.answer
-            if record_set.rdtype == dns.rdatatype.A
+            if (record_set.rdclass, record_set.rdtype) == (dns.rdataclass.IN, dns.rdatatype.A)
             for record in record_set
         }
         asked = dns.message.from_wire(b"\x00\x00" + self.tail).question

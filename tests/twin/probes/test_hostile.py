@@ -57,8 +57,11 @@ def server_failure(query: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def serving(cluster: TwinCluster, answer: Answer, *, after_s: float = 0.0) -> Iterator[None]:
-    """A server on UDP port 53 in a client pod's namespace."""
+def serving(
+    cluster: TwinCluster, answer: Answer, *, after_s: float = 0.0
+) -> Iterator[list[tuple[str, int]]]:
+    """A server on UDP port 53 in a client pod's namespace; gives the addresses and ports that asked it."""
+    peers: list[tuple[str, int]] = []
     with inside(cluster.vantage(SERVER)):
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     stop = threading.Event()
@@ -68,6 +71,7 @@ def serving(cluster: TwinCluster, answer: Answer, *, after_s: float = 0.0) -> It
         while not stop.is_set():
             if select.select([sock], [], [], 0.005)[0]:
                 query, peer = sock.recvfrom(4096)
+                peers.append(peer)
                 held.append((time.monotonic() + after_s, answer(query), peer))
             while held and held[0][0] <= time.monotonic():
                 _due, wire, peer = held.popleft()
@@ -78,7 +82,7 @@ def serving(cluster: TwinCluster, answer: Answer, *, after_s: float = 0.0) -> It
         sock.bind(("0.0.0.0", 53))  # noqa: S104 - inside a pod's namespace
         done = pool.submit(serve)
         try:
-            yield
+            yield peers
         finally:
             stop.set()
         done.result()
@@ -141,3 +145,32 @@ def test_a_port_without_a_server_refuses(cluster: TwinCluster) -> None:
 
     assert [r.ok for r in seen.pairs] == [0, 0, 0]
     assert all("refused" in r.errors for r in seen.pairs)
+
+
+def identity(query: bytes) -> bytes:
+    """The right answer to the identity name."""
+    message = dns.message.make_response(dns.message.from_wire(query))
+    name = "replica.graymesh.cluster.local."
+    message.answer.append(dns.rrset.from_text(name, 5, "IN", "A", "10.244.1.2"))
+    return message.to_wire()
+
+
+def test_no_source_port_is_used_twice_for_the_vip(cluster: TwinCluster) -> None:
+    """A port used again meets the conntrack entry of its first use; of few ports, chance would repeat some."""
+    for pod in ("n0-p0", "n2-p0", "n3-p0"):
+        cluster.run(pod, ("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40079"))
+    try:
+        with serving(cluster, identity) as peers:
+            fresh = ask(cluster, "vip", timeout_s=1.0)
+            fresh_peers = list(peers)
+            peers.clear()
+            pinned = ask(cluster, "vip-pinned", timeout_s=1.0)
+            pinned_peers = list(peers)
+    finally:
+        for pod in ("n0-p0", "n2-p0", "n3-p0"):
+            cluster.run(pod, ("sysctl", "-qw", "net.ipv4.ip_local_port_range=32768 60999"))
+
+    assert [(r.ok, r.sent, r.answered_by) for r in fresh.pairs] == [(20, 20, {"odd": 20})] * 3
+    assert len(fresh_peers) == len(set(fresh_peers)) == 60
+    assert [(r.ok, r.sent) for r in pinned.pairs] == [(5, 5)] * 3
+    assert (len(pinned_peers), len(set(pinned_peers))) == (15, 3)

@@ -60,9 +60,12 @@ def in_a_process(
     return states, trouble, duration_s
 
 
-def test_a_receive_buffer_that_overflows_makes_its_pairs_unknown(cluster: TwinCluster) -> None:
+@pytest.mark.parametrize("protocol", ["icmp", "oneway"])
+def test_a_receive_buffer_that_overflows_makes_its_pairs_unknown(
+    cluster: TwinCluster, protocol: str
+) -> None:
     """The answers came and were dropped by the prober's own socket; with a large one all pass."""
-    plan = make_plan(cluster.inventory(), ("icmp",), count=50)
+    plan = make_plan(cluster.inventory(), (protocol,), count=100)
 
     tiny = sweep(cluster, plan, tuning=Tuning(receive_buffer_bytes=1))
     large = sweep(cluster, plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -82,6 +82,8 @@ def test_a_pod_whose_own_rules_forbid_sending_fails_at_once(look: Look, rule: Ru
     """The refusal of a send is what any client in that pod meets, so it is data, with its own kind."""
     with rule("n1-p0", "OUTPUT", "-d", "10.244.2.0/24", "-j", "DROP"):
         seen = look("icmp", "oneway")
+    with rule("n1-p0", "OUTPUT", "-p", "udp", "--dport", "53", "-j", "DROP"):
+        dns = look("dns-udp", "vip", "vip-pinned")
 
     assert ("n1-p0", "n2-p0") in failed(seen)
     assert [r.errors for r in seen.pairs if (r.pair.src, r.pair.dst) == ("n1-p0", "n2-p0")] == [
@@ -89,6 +91,8 @@ def test_a_pod_whose_own_rules_forbid_sending_fails_at_once(look: Look, rule: Ru
         {"prohibited": 5},
     ]
     assert ("n1-p0", "n0-p0") not in failed(seen)
+    assert failed(dns) == {("n1-p0", name) for name in (*REPLICAS, "vip")}
+    assert all(r.errors == {"prohibited": r.sent} for r in dns.pairs if r.pair.src == "n1-p0")
 
 
 def test_oneway_names_the_direction_that_a_round_trip_cannot(look: Look, rule: Rule) -> None:
@@ -201,6 +205,32 @@ def test_a_pod_that_does_not_exist_now_is_unknown_as_source_and_failed_as_destin
     assert any("n3-p0" in text for text in seen.trouble)
     others = [r for r in seen.pairs if r.pair.src != "n3-p0" and r.pair.dst not in on_it]
     assert {r.state for r in others} == {State.PASS}
+
+
+def test_a_pod_whose_namespace_is_replaced_meanwhile_is_unknown(cluster: TwinCluster) -> None:
+    """What the old namespace could not send says nothing; that others lost it is seen."""
+    plan = make_plan(cluster.inventory(), ("icmp", "oneway"), count=2000)
+
+    with ThreadPoolExecutor(1) as pool:
+        restarts: list[Future[None]] = []
+
+        def restart_once(_text: str) -> None:
+            if not restarts:
+                restarts.append(pool.submit(cluster.restart_node, "n3"))
+
+        seen = sweep(cluster, plan, progress=restart_once)
+        restarts[0].result()
+
+    assert not [r for r in seen.pairs if r.pair.src == "n3-p0" and r.state is State.FAIL]
+    assert [
+        r.unknown for r in seen.pairs if r.pair.src == "n3-p0" and r.pair.protocol == "icmp"
+    ] == ["vantage replaced while it was probed"] * 6
+    assert result(look_again(cluster), "n3-p0", "n0-p0").state is State.PASS
+
+
+def look_again(cluster: TwinCluster) -> Observation:
+    """One plain sweep."""
+    return sweep(cluster, make_plan(cluster.inventory(), ("icmp",)))
 
 
 @contextlib.contextmanager
