@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
 from clusters.errors import GraymeshError, SetupError, UsageError
@@ -59,6 +60,7 @@ def json_target(path: str | None) -> Iterator[TextIO | None]:
 
 
 def _claimed(path: str) -> TextIO:
+    there = Path(path).exists()
     try:
         file = open(path, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # the caller closes it
     except (OSError, ValueError) as exc:
@@ -70,6 +72,8 @@ def _claimed(path: str) -> TextIO:
             file.truncate(0)
     except OSError as exc:
         file.close()
+        if not there:
+            Path(path).unlink(missing_ok=True)
         raise SetupError(f"--json: cannot write {path!r}: {exc.strerror}") from exc
     return file
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -43,6 +44,7 @@ class RunFolder:
             _set_room_aside(path / _ROOM)
             (path / _EVENTS).write_text("")
         except OSError as exc:
+            _leave_nothing(path)
             raise _unusable(path, exc) from exc
 
     def event(self, name: str, **fields: str | float | None) -> None:
@@ -83,6 +85,13 @@ def _refuse_foreign(path: Path) -> None:
 def _set_room_aside(path: Path) -> None:
     with path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, _ROOM_BYTES)
+
+
+def _leave_nothing(path: Path) -> None:
+    """Take back a directory that could only be half made."""
+    with contextlib.suppress(OSError):
+        (path / _ROOM).unlink(missing_ok=True)
+        path.rmdir()  # only if it is empty, so never an earlier run's
 
 
 def _unusable(path: Path, exc: OSError) -> SetupError | UsageError:
