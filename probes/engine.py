@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 
-from clusters.netns import home_kept
 from clusters.providers.base import Cluster
 from probes.echoes import Echoes
 from probes.gear import Gear, opened
@@ -77,16 +76,15 @@ def sweep(
             else (target.pair.src,)
         )
     )
-    vantages = Vantages.of(cluster, places)
     tuning = tuning or Tuning()
-    with collector_paused():
-        with (
-            home_kept(),
-            contextlib.closing(Loop()) as loop,
-            opened(plan, vantages, tuning.receive_buffer_bytes) as gear,
-        ):
-            course = _Course(plan=plan, gear=gear, loop=loop, tuning=tuning, timeout_s=timeout_s)
-            course.run(progress or _silent)
+    with (
+        collector_paused(),
+        contextlib.closing(Loop()) as loop,
+        contextlib.closing(Vantages.of(cluster, places)) as vantages,
+        opened(plan, vantages, tuning.receive_buffer_bytes) as gear,
+    ):
+        course = _Course(plan=plan, gear=gear, loop=loop, tuning=tuning, timeout_s=timeout_s)
+        course.run(progress or _silent)
         course.distrust_moved(cluster)
         return course.observation(started_s)
 
@@ -156,7 +154,7 @@ class _Course:
         patience_ns = time.time_ns() + wave.timeout_ns + _GRACE_NS
         pulses = [Pulse(limit_s=self.timeout_s / 2)]
         waited_s = waited_for_cpu_s()
-        with contextlib.ExitStack() as stack:
+        with self.gear.vantages.visiting(), contextlib.ExitStack() as stack:
             echoes, others, vip = self._drivers(wave, pulses[0])
             for driver in (echoes, vip, *others):
                 stack.callback(driver.close)
