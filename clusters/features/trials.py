@@ -50,7 +50,9 @@ def tried_apart() -> tuple[Feature, ...]:
 
 
 def _read(fd: int) -> bytes:
-    if not select.select([fd], [], [], _PATIENCE_S)[0]:
+    waiting = select.poll()  # select(2) refuses descriptors above 1023
+    waiting.register(fd, select.POLLIN)
+    if not waiting.poll(_PATIENCE_S * 1000):
         raise TimeoutError
     return os.read(fd, 65_536)
 

@@ -126,13 +126,20 @@ def stop(link: Link, *, patience_s: float) -> None:
         for wanted in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, wanted)
-            if select.select([pidfd], [], [], patience_s)[0]:
+            if _ended(pidfd, patience_s):
                 break
         else:
             raise SetupError(f"pid {link.holder_pid}, which holds twin {link.name!r}, does not end")
     finally:
         os.close(pidfd)
         reap(link.holder_pid)
+
+
+def _ended(pidfd: int, patience_s: float) -> bool:
+    """Wait for the process to end; by poll(2), since select(2) refuses descriptors above 1023."""
+    waiting = select.poll()
+    waiting.register(pidfd, select.POLLIN)
+    return bool(waiting.poll(patience_s * 1000))
 
 
 def reap(pid: int) -> None:
