@@ -46,6 +46,7 @@ class Source:
     addresses: npt.NDArray[np.uint32]
     first_round: int  # how many of them are the first for their target
     sent: int = 0
+    reviewed: bool = False
 
 
 @dataclass(slots=True)
@@ -153,32 +154,44 @@ class Echoes:
             source = self._queue.popleft()
         except IndexError:  # another lane took the last one
             return
-        if source.sent == source.first_round:
-            self._unanswered_first(source)
-        part = slice(source.sent, min(source.sent + BURST, self._round_end(source)))
+        part = slice(source.sent, source.sent + self._piece(source))
         probes = source.probes[part]
-        outbox = lane.outbox
-        icmp.fill(outbox.payload, probes, token=self._wave.token, ident=source.ident)
-        outbox.names["address"][: len(probes)] = source.addresses[part]
-        send_burst(self._wave, source.sock.fileno(), outbox, probes)
-        source.sent += len(probes)
-        arrived = self._collect(source, lane)
-        lane.note(time.time_ns(), len(probes) - arrived)
+        if len(probes):
+            outbox = lane.outbox
+            icmp.fill(outbox.payload, probes, token=self._wave.token, ident=source.ident)
+            outbox.names["address"][: len(probes)] = source.addresses[part]
+            send_burst(self._wave, source.sock.fileno(), outbox, probes)
+            source.sent += len(probes)
+            arrived = self._collect(source, lane)
+            lane.note(time.time_ns(), len(probes) - arrived)
         if source.sent < len(source.probes):
             self._queue.append(source)
 
-    def _round_end(self, source: Source) -> int:
-        return source.first_round if source.sent < source.first_round else len(source.probes)
+    def _piece(self, source: Source) -> int:
+        """How many probes a source sends at this visit.
 
-    def _unanswered_first(self, source: Source) -> None:
-        """After its first round a source sends next to whom has not answered: what is dead is known sooner."""
+        After a round over all its targets it sends to those only that have not answered, and so does every source
+        before any goes on with the rest: what is dead has had all its probes early.
+        """
+        if source.sent < source.first_round:
+            return min(BURST, source.first_round - source.sent)
+        if source.reviewed:
+            return BURST
+        source.reviewed = True
+        return min(BURST, self._unanswered_first(source))
+
+    def _unanswered_first(self, source: Source) -> int:
+        """Put the probes to silent targets first among the rest; return how many they are."""
         owners = self._wave.target[source.probes]
         begun, rest = np.split(owners, [source.first_round])
         silent = begun[self._wave.outcome[source.probes[: len(begun)]] == Outcome.PENDING]
-        if len(silent):
-            order = len(begun) + np.argsort(~np.isin(rest, silent), kind="stable")
-            source.probes[len(begun) :] = source.probes[order]
-            source.addresses[len(begun) :] = source.addresses[order]
+        if not len(silent):
+            return 0
+        urgent = np.isin(rest, silent)
+        order = len(begun) + np.argsort(~urgent, kind="stable")
+        source.probes[len(begun) :] = source.probes[order]
+        source.addresses[len(begun) :] = source.addresses[order]
+        return int(np.count_nonzero(urgent))
 
     def _collect(self, source: Source, lane: Lane) -> int:
         """Take what the source's socket holds; return how many probes it answered."""

@@ -155,15 +155,15 @@ class _Course:
         pulses = [Pulse(limit_s=self.timeout_s / 2)]
         waited_s = waited_for_cpu_s()
         with self.gear.vantages.visiting(), contextlib.ExitStack() as stack:
-            echoes, others, vip = self._drivers(wave, pulses[0])
-            for driver in (echoes, vip, *others):
+            echoes, others = self._drivers(wave, pulses[0])
+            for driver in (echoes, *others):
                 stack.callback(driver.close)
             helpers = [Pulse(limit_s=self.timeout_s / 2) for _ in range(self._helpers(echoes))]
             pulses.extend(helpers)
             with echoes.helped(helpers):
                 run(
                     others,
-                    (vip, echoes),
+                    (echoes,),
                     self.loop,
                     pulses[0],
                     lambda now_ns: now_ns > patience_ns and wave.settled(now_ns),
@@ -174,33 +174,36 @@ class _Course:
             self.stats = self._stats(wave)
         return wave
 
-    def _drivers(self, wave: Wave, pulse: Pulse) -> tuple[Echoes, tuple[Driver, ...], Driver]:
+    def _drivers(self, wave: Wave, pulse: Pulse) -> tuple[Echoes, tuple[Driver, ...]]:
         layout, gear, loop = self.layout, self.gear, self.loop
         idents = os.urandom(2 * len(wave.outcome))
         servers = max(len(self.plan.replicas), 1)
-        direct = questions(wave, layout, gear, "dns-udp")
-        through_vip = questions(wave, layout, gear, "vip")
-        streams = questions(wave, layout, gear, "dns-tcp")
+        asked = {
+            protocol: questions(wave, layout, gear, protocol)
+            for protocol in ("dns-udp", "dns-tcp", "vip", "vip-pinned")
+        }
         ends, goals = oneway_ends(wave, layout, gear)
-        sources = echo_sources(wave, layout, gear, self._idents)
+
+        def queries(protocol: str) -> Queries:
+            return Queries(
+                wave,
+                asked[protocol],
+                loop,
+                gear.vantages,
+                ports=self._ports,
+                idents=idents,
+                servers=servers,
+            )
+
         others = (
-            Queries(
-                wave, direct, loop, gear.vantages, ports=self._ports, idents=idents, servers=servers
-            ),
+            queries("dns-udp"),
             OneWay(wave, ends, goals, loop),
-            Pinned(wave, questions(wave, layout, gear, "vip-pinned"), loop, gear.pins),
-            Streams(wave, streams, loop, gear.vantages, idents=idents, servers=servers),
+            Pinned(wave, asked["vip-pinned"], loop, gear.pins),
+            Streams(wave, asked["dns-tcp"], loop, gear.vantages, idents=idents, servers=servers),
+            queries("vip"),
         )
-        vip = Queries(
-            wave,
-            through_vip,
-            loop,
-            gear.vantages,
-            ports=self._ports,
-            idents=idents,
-            servers=servers,
-        )
-        return Echoes(wave, sources, loop, pulse), others, vip
+        sources = echo_sources(wave, layout, gear, self._idents)
+        return Echoes(wave, sources, loop, pulse), others
 
     def _helpers(self, echoes: Echoes) -> int:
         lanes = self.tuning.lanes or (_LANES if echoes.planned >= _WORTH_A_LANE else 1)
