@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from probes.judge.hypotheses import POD_KINDS, Hypothesis, Kind
+from probes.judge.hypotheses import POD_KINDS, PROTO_POD_KINDS, Hypothesis, Kind
 from probes.judge.localise import Localised
 from probes.judge.scene import Scene
 from probes.judge.words import arrows, enumerated
@@ -22,10 +22,20 @@ _TRANSPORTS: Final = {Kind.SERVING_UDP: "UDP", Kind.SERVING_TCP: "TCP"}
 
 def findings(scene: Scene, found: Iterable[Localised]) -> tuple[Finding, ...]:
     """One finding per cause; directed edges that share a sender or receiver are one."""
-    directed = [one for one in found if one.chosen.kind in _DIRECTED]
-    others = [one for one in found if one.chosen.kind not in _DIRECTED]
+    directed: list[Localised] = []
+    by_protocol: dict[tuple[str, ...], list[Localised]] = defaultdict(list)
+    others: list[Localised] = []
+    for one in found:
+        kind, subject = one.chosen.kind, one.chosen.subject
+        if kind in _DIRECTED:
+            directed.append(one)
+        elif kind is Kind.PROTO_EDGE:
+            by_protocol[*sorted(subject[:2]), subject[2]].append(one)
+        else:
+            others.append(one)
     return (
         *(_one_way(scene, star) for star in _stars(directed)),
+        *(_protocol_edges(scene, both) for both in by_protocol.values()),
         *(_MAKERS[one.chosen.kind](scene, one) for one in others),
     )
 
@@ -80,6 +90,7 @@ def _one_way(scene: Scene, star: _Star) -> Finding:
     lossy = sum(one.ok > 0 for one in failing) * 2 > len(failing)
     what = "many" if lossy else "all"
     lines = [_tables_line(scene), *_ruled_out(scene, star.edges), *_only_pods(star.found)]
+    lines += [line for each in star.found for line in _inside(each)]
     return _finding(
         scene,
         "one-way-drop",
@@ -96,6 +107,12 @@ def _only_pods(found: Iterable[Localised]) -> Iterator[str]:
     alike = (other for one in found for other in one.alike if other.kind in POD_KINDS)
     if pods := {other.subject[0] for other in alike}:
         yield f"{enumerated(pods)}: the only pod probed on its node; it may be lost inside"
+
+
+def _inside(one: Localised) -> Iterator[str]:
+    """What says that the node itself loses the packets."""
+    if one.chosen.within:
+        yield f"the pairs inside {one.chosen.subject[0]} fail as well: they are lost in that node"
 
 
 def _path(scene: Scene, one: Localised) -> Finding:
@@ -120,7 +137,12 @@ def _dark(scene: Scene, one: Localised) -> Finding:
         0.9,
         _pairs(one.chosen.failing),
         nodes=(node,),
-        evidence=(_tables_line(scene), *_unreadable(scene, node), *_only_pods([one])),
+        evidence=(
+            _tables_line(scene),
+            *_unreadable(scene, node),
+            *_only_pods([one]),
+            *_inside(one),
+        ),
     )
 
 
@@ -152,7 +174,7 @@ def _pod(scene: Scene, one: Localised) -> Finding:
 def _serving(scene: Scene, one: Localised) -> Finding:
     (replica,) = one.chosen.subject
     errors: Counter[str] = Counter()
-    for result in one.chosen.failing:
+    for result in one.alone:
         errors.update(result.errors)
     kind, words = _replica_kind(one.chosen.kind, errors)
     said = ", ".join(f"{name} {count}" for name, count in sorted(errors.items()))
@@ -183,27 +205,35 @@ def _replica_kind(kind: Kind, errors: Counter[str]) -> tuple[str, str]:
     return "replica-mute", f"does not answer{only} from anywhere, while its pod is reached"
 
 
+def _protocol_edges(scene: Scene, both: list[Localised]) -> Finding:
+    """One protocol between two nodes, asked from one of them or from both."""
+    edges = tuple(sorted({(one.chosen.subject[0], one.chosen.subject[1]) for one in both}))
+    protocol = both[0].chosen.subject[2]
+    return _finding(
+        scene,
+        "protocol-drop",
+        f"{protocol} {arrows(edges)} is lost, or its answers are; other protocols get through.",
+        0.8,
+        _pairs(result for one in both for result in one.chosen.failing),
+        edges=edges,
+        evidence=(_tables_line(scene),),
+    )
+
+
 def _protocol(scene: Scene, one: Localised) -> Finding:
-    kind, subject = one.chosen.kind, one.chosen.subject
-    protocol = subject[-1]
-    edges: tuple[tuple[str, str], ...] = ()
+    (centre, protocol), pod = one.chosen.subject, one.chosen.kind is Kind.PROTO_POD
     where = {
-        Kind.PROTO_OUT: f"from {subject[0]}'s pods to other nodes",
-        Kind.PROTO_IN: f"to places on {subject[0]}",
-        Kind.PROTO_POD: f"from {subject[0]}",
-    }.get(kind, "")
-    if kind is Kind.PROTO_EDGE:
-        edges = ((subject[0], subject[1]),)
-        where = f"{subject[0]}→{subject[1]}"
+        Kind.PROTO_OUT: f"from {centre}'s pods to other nodes",
+        Kind.PROTO_IN: f"to places on {centre}",
+    }.get(one.chosen.kind, f"from {centre}")
     return _finding(
         scene,
         "protocol-drop",
         f"{protocol} {where} is lost, or its answers are; other protocols get through.",
         0.8,
         _pairs(one.chosen.failing),
-        edges=edges,
-        pods=(subject[0],) if kind is Kind.PROTO_POD else (),
-        nodes=(subject[0],) if kind in {Kind.PROTO_OUT, Kind.PROTO_IN} else (),
+        pods=(centre,) if pod else (),
+        nodes=() if pod else (centre,),
         evidence=(_tables_line(scene),),
     )
 
@@ -296,6 +326,6 @@ _MAKERS: Final = {
     Kind.DARK: _dark,
     **dict.fromkeys(POD_KINDS, _pod),
     **dict.fromkeys((Kind.SERVING, Kind.SERVING_UDP, Kind.SERVING_TCP), _serving),
-    **dict.fromkeys((Kind.PROTO_EDGE, Kind.PROTO_POD, Kind.PROTO_OUT, Kind.PROTO_IN), _protocol),
+    **dict.fromkeys((Kind.PROTO_EDGE, *PROTO_POD_KINDS, Kind.PROTO_OUT, Kind.PROTO_IN), _protocol),
     **dict.fromkeys((Kind.PAIR, Kind.PAIR_PROTO), _pair),
 }

@@ -10,8 +10,7 @@ from enum import IntEnum
 from probes.judge.scene import ONEWAY, Scene
 from probes.model import PairResult, State
 
-_EXACT = 0.05  # share of pairs that may pass nevertheless
-_LOSSY = 0.5  # the same where most failing pairs lose only in part
+_LOSSY = 0.5  # share of pairs that may pass where most failing pairs lose only in part
 
 
 class Kind(IntEnum):
@@ -29,43 +28,52 @@ class Kind(IntEnum):
     POD_OUT = 9
     POD = 10  # both, or unknown
     PROTO_EDGE = 11  # one protocol, from one node to another
-    PROTO_POD = 12
-    PROTO_OUT = 13
-    PROTO_IN = 14
-    PAIR = 15  # two places, every protocol
-    PAIR_PROTO = 16
+    PROTO_POD_OUT = 12  # what a pod asks
+    PROTO_POD_IN = 13  # what a pod is asked
+    PROTO_POD = 14  # both
+    PROTO_OUT = 15
+    PROTO_IN = 16
+    PAIR = 17  # two places, every protocol
+    PAIR_PROTO = 18
 
 
 NODE_KINDS = frozenset({Kind.EDGE, Kind.PATH, Kind.OUT, Kind.IN, Kind.DARK})
 POD_KINDS = frozenset({Kind.POD_IN, Kind.POD_OUT, Kind.POD})
+PROTO_POD_KINDS = frozenset({Kind.PROTO_POD_OUT, Kind.PROTO_POD_IN, Kind.PROTO_POD})
+_BRIDGED = frozenset({Kind.OUT, Kind.IN, Kind.DARK})
 _DIRECTED = frozenset({Kind.OUT, Kind.IN, Kind.POD_OUT, Kind.POD_IN})
 _Key = tuple[Kind, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hypothesis:
-    """One possible cause. `must` are the measured pairs that it would lose."""
+    """One possible cause. `must` are the measured pairs that it would lose, `within` those that it loses as well.
+
+    Pairs inside a node cross its bridge only, and its packet filter where bridged frames go through that (as
+    Kubernetes has it): they speak for a cause in that node where every one fails, and never against it.
+    """
 
     kind: Kind
     subject: tuple[str, ...]
     must: tuple[PairResult, ...] = field(repr=False)
     nodes: frozenset[str] = frozenset()  # every node that the pairs touch
+    within: tuple[PairResult, ...] = field(default=(), repr=False)
 
     @property
     def failing(self) -> tuple[PairResult, ...]:
         """Those that do fail."""
-        return tuple(one for one in self.must if one.state is State.FAIL)
+        return (*(one for one in self.must if one.state is State.FAIL), *self.within)
 
     @property
     def spared(self) -> int:
         """How many pass nevertheless."""
-        return len(self.must) - len(self.failing)
+        return sum(one.state is not State.FAIL for one in self.must)
 
     def holds(self) -> bool:
         """Whether so many of its pairs fail that it can be the cause."""
         failing = self.failing
         partly = sum(one.ok > 0 for one in failing)
-        allowed = _LOSSY if 2 * partly > len(failing) else _EXACT
+        allowed = _LOSSY if 2 * partly > len(failing) else 0.0
         return self.spared <= allowed * len(self.must)
 
 
@@ -77,16 +85,34 @@ def conceivable(scene: Scene) -> tuple[Hypothesis, ...]:
     for one in scene.direct():
         for key in _keys(scene, one):
             buckets[key].append(one)
-    found = []
+    found, bridged = [], _all_lost_inside(scene)
     for (kind, subject), must in buckets.items():
         if any(one.state is State.FAIL for one in must):
             nodes = {scene.node(end) for one in must for end in one.pair[:2]}
             hypothesis = Hypothesis(
-                kind=kind, subject=subject, must=tuple(must), nodes=frozenset(nodes)
+                kind=kind,
+                subject=subject,
+                must=tuple(must),
+                nodes=frozenset(nodes),
+                within=bridged.get(subject[0], ()) if kind in _BRIDGED else (),
             )
             if hypothesis.holds() and _distinct(scene, hypothesis, buckets):
                 found.append(hypothesis)
     return tuple(found)
+
+
+def _all_lost_inside(scene: Scene) -> dict[str, tuple[PairResult, ...]]:
+    """The pairs inside a node, of those nodes where every one fails."""
+    inside: dict[str, list[PairResult]] = defaultdict(list)
+    for one in scene.direct():
+        node = scene.node(one.pair.src)
+        if node == scene.node(one.pair.dst):
+            inside[node].append(one)
+    return {
+        node: tuple(found)
+        for node, found in inside.items()
+        if all(one.state is State.FAIL for one in found)
+    }
 
 
 def _keys(scene: Scene, one: PairResult) -> Iterator[_Key]:
@@ -104,7 +130,10 @@ def _keys(scene: Scene, one: PairResult) -> Iterator[_Key]:
         return
     yield Kind.POD_IN, (src,)
     yield Kind.POD_OUT, (dst,)
+    yield Kind.PROTO_POD_OUT, (src, protocol)
+    yield Kind.PROTO_POD_IN, (dst, protocol)
     yield Kind.PROTO_POD, (src, protocol)
+    yield Kind.PROTO_POD, (dst, protocol)
     if protocol.startswith("dns-"):
         yield Kind.SERVING, (dst,)
         yield Kind.SERVING_UDP if protocol == "dns-udp" else Kind.SERVING_TCP, (dst,)
@@ -175,7 +204,7 @@ def _oneways(scene: Scene, results: Iterable[PairResult], sender: str) -> set[St
 def _spread(scene: Scene, hypothesis: Hypothesis) -> bool:
     """Whether it concerns more than one counterpart (else the narrower cause says the same)."""
     centre = hypothesis.subject[0]
-    if hypothesis.kind in POD_KINDS or hypothesis.kind is Kind.PROTO_POD:
+    if hypothesis.kind in POD_KINDS | PROTO_POD_KINDS:
         ends = ((one.pair.src, one.pair.dst) for one in hypothesis.must)
     else:
         ends = ((scene.node(one.pair.src), scene.node(one.pair.dst)) for one in hypothesis.must)

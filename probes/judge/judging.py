@@ -40,25 +40,24 @@ def judge(
     findings, weighed = _findings(joined)
     audit = audited(Textbook(prediction.truth)) if prediction else None
     verdict, reasons = _verdict(observation, joined, findings)
-    lost = _predicted(joined)
-    failing = {one.pair for one in joined.failing}
+    lost = (
+        {one.pair: share for one in joined.measured if (share := joined.lost_share(one.pair)) > 0}
+        if prediction
+        else {}
+    )
+    failing = dict.fromkeys(one.pair for one in joined.failing)
     return Judgement(
         verdict=verdict,
         findings=findings,
         notes=_notes(prediction, audit, findings, weighed),
         patterns=patterns(joined, observation, findings),
-        predicted=tuple(pair for pair in lost),
-        unpredicted=tuple(pair for pair in failing_order(joined) if pair not in lost)
-        if prediction
-        else (),
-        unfulfilled=tuple(pair for pair in lost if pair not in failing),
+        predicted=tuple(lost),
+        unpredicted=tuple(pair for pair in failing if pair not in lost) if prediction else (),
+        unfulfilled=tuple(
+            pair for pair, share in lost.items() if share == 1 and pair not in failing
+        ),
         reasons=reasons,
     )
-
-
-def failing_order(joined: Scene) -> tuple[Pair, ...]:
-    """The failing pairs in the order in which they were planned."""
-    return tuple(one.pair for one in joined.failing)
 
 
 @dataclass(slots=True)
@@ -119,15 +118,6 @@ def _findings(joined: Scene) -> tuple[tuple[Finding, ...], Weighed]:
     search.by_service()
     ranked = sorted(search.findings, key=lambda one: (-len(one.explained), one.id, one.edges))
     return tuple(ranked), weighed
-
-
-def _predicted(joined: Scene) -> tuple[Pair, ...]:
-    """Measured pairs that must fail by the tables."""
-    return tuple(
-        one.pair
-        for one in joined.measured
-        if any(leg.outcome is Outcome.LOST for leg in joined.legs(one.pair))
-    )
 
 
 def _notes(

@@ -16,10 +16,11 @@ _LOCAL_ERRORS: Final = frozenset({"prohibited"})
 
 
 class Localised(NamedTuple):
-    """A chosen cause; `alike` are other causes that explain exactly the same."""
+    """A chosen cause; `alike` are others that explain exactly the same, `alone` what only this one explains."""
 
     chosen: Hypothesis
     alike: tuple[Hypothesis, ...]
+    alone: tuple[PairResult, ...]
 
 
 def localised(scene: Scene, residual: Collection[Pair]) -> Iterator[Localised]:
@@ -47,7 +48,7 @@ def _best(
     equals = sorted(scored[max(scored)], key=lambda one: (one.kind, one.subject))
     chosen = _preferred(scene, equals)
     alike = tuple(one for one in equals if one != chosen and one.must == chosen.must)
-    return Localised(chosen, alike)
+    return Localised(chosen, alike, tuple(one for one in chosen.failing if one.pair in left))
 
 
 def _preferred(scene: Scene, equals: list[Hypothesis]) -> Hypothesis:

@@ -32,8 +32,12 @@ def break_argv(entry: Entry, state: ClusterState) -> tuple[Repair, ...]:
 
 
 def repairs(entries: Iterable[Entry], truth: Truth) -> tuple[Repair, ...]:
-    """All repairs of one finding, each command once: a node's own devices and addresses before its peers' entries."""
-    ordered = sorted(entries, key=lambda one: _ORDER.index(one.table))
+    """All repairs of one finding, each command once.
+
+    First goes what should not be there (it may vanish with a device), then a node's own devices and addresses, then
+    its entries about peers.
+    """
+    ordered = sorted(entries, key=lambda one: (one.want is not None, _ORDER.index(one.table)))
     found = (one for entry in ordered for one in _changes(entry, truth, forth=True))
     return tuple(dict.fromkeys(found))
 

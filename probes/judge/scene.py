@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Final
 
 from clusters.state import ClusterState
 from clusters.topology import Inventory
+from probes.forwarding import Outcome
 from probes.model import VIP, Observation, Pair, PairResult, State
 from probes.predict import Leg, Prediction
 
@@ -24,6 +26,7 @@ class Scene:
     measured: tuple[PairResult, ...]
     failing: tuple[PairResult, ...]
     oneways: tuple[PairResult, ...]
+    inventory: Inventory | None
     nodes: Mapping[str, str]
     replicas: frozenset[str]
     prediction: Prediction | None
@@ -45,14 +48,60 @@ class Scene:
         return (one for one in self.measured if one.pair.dst != VIP)
 
     def legs(self, pair: Pair) -> tuple[Leg, ...]:
-        """The legs that a pair's packets take and that do not simply arrive: there, and back for a round trip."""
-        if self.prediction is None or pair.dst == VIP:
+        """The legs that a pair's packets take and that do not simply arrive: there, and back for a round trip.
+
+        Through the VIP these are the ways to every replica that was not asked directly from the same place.
+        """
+        if self.prediction is None:
             return ()
+        if pair.dst == VIP:
+            ends = self._unasked(pair)
+            return tuple(leg for end in ends for leg in self.legs(end))
         there = self.prediction.leg(pair.src, pair.dst, pair.family)
         back = None
         if pair.protocol != ONEWAY:
             back = self.prediction.leg(pair.dst, pair.src, pair.family)
         return tuple(leg for leg in (there, back) if leg is not None)
+
+    def lost_share(self, pair: Pair) -> Fraction:
+        """What share of a pair's probes must be lost by the tables."""
+        if pair.dst != VIP:
+            return Fraction(any(leg.outcome is Outcome.LOST for leg in self.legs(pair)))
+        addresses = self.targets(pair.src, pair.family)
+        replicas = [self.replica(address) for address in addresses]
+        lost = (
+            name is None or self.lost_share(Pair(pair.src, name, "dns-udp", pair.family)) == 1
+            for name in replicas
+        )
+        return Fraction(sum(lost), len(addresses)) if addresses else Fraction(1)
+
+    def targets(self, pod: str, family: str) -> tuple[str, ...]:
+        """The addresses that the VIP stands for on the pod's node; the ready replicas' where that was not read."""
+        own = self.state.nodes.get(self.node(pod)) if self.state else None
+        if own is not None and own.vip is not None and family == "ipv4":
+            return tuple(sorted(own.vip.targets.get("udp", ())))
+        return self.ready(family)
+
+    def ready(self, family: str) -> tuple[str, ...]:
+        """The addresses of the replicas that are ready; sorted."""
+        replicas = self.inventory.replicas if self.inventory else ()
+        six = family == "ipv6"
+        return tuple(
+            sorted(ip for one in replicas if one.ready for ip in one.ips if (":" in ip) is six)
+        )
+
+    def replica(self, address: str) -> str | None:
+        """The replica that has an address."""
+        replicas = self.inventory.replicas if self.inventory else ()
+        return next((one.name for one in replicas if address in one.ips), None)
+
+    def _unasked(self, pair: Pair) -> Iterator[Pair]:
+        for address in self.targets(pair.src, pair.family):
+            name = self.replica(address)
+            if name is not None:
+                direct = [Pair(pair.src, name, by, pair.family) for by in ("dns-udp", "icmp")]
+                if not any(one in self.by_pair for one in direct):
+                    yield direct[0]
 
     def grown(self, node: str, counter: str, device: str | None = None) -> int:
         """By how much a counter grew between the two readings; 0 where that is not known."""
@@ -85,6 +134,7 @@ def scene(
         measured=measured,
         failing=tuple(one for one in measured if one.state is State.FAIL),
         oneways=tuple(one for one in measured if one.pair.protocol == ONEWAY),
+        inventory=inventory,
         nodes={place.name: place.node for place in places},
         replicas=frozenset(one.name for one in inventory.replicas) if inventory else frozenset(),
         prediction=prediction,

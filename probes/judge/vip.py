@@ -37,7 +37,7 @@ class VipView:
 
     def expected(self, pod: str, family: str) -> Expected:
         """By the replicas that this pod's node would choose from and that the pod cannot reach."""
-        addresses = self._addresses(pod, family)
+        addresses = self.scene.targets(pod, family)
         bad = [self._bad(pod, family, address) for address in addresses]
         because = tuple(pair for pairs in bad for pair in pairs if pair is not None)
         lost = sum(bool(pairs) for pairs in bad)
@@ -50,41 +50,24 @@ class VipView:
         own = self.scene.state.nodes.get(node)
         if own is None or own.vip is None:
             return None
-        have, want = set(own.vip.targets.get("udp", ())), self._ready("ipv4")
+        have, want = set(own.vip.targets.get("udp", ())), set(self.scene.ready("ipv4"))
         if have == want:
             return None
         return Entry(node, node, "vip", "udp", _listed(have) or None, _listed(want) or None)
 
-    def _ready(self, family: str) -> set[str]:
-        if self.scene.state is None:
-            return set()
-        replicas = self.scene.state.inventory.replicas
-        six = family == "ipv6"
-        return {ip for r in replicas if r.ready for ip in r.ips if (":" in ip) is six}
-
-    def _addresses(self, pod: str, family: str) -> list[str]:
-        """The targets of the pod's node; where its rules were not read, the replicas that should be there."""
-        state = self.scene.state
-        own = state.nodes.get(self.scene.node(pod)) if state else None
-        if own is not None and own.vip is not None and family == "ipv4":
-            return sorted(own.vip.targets.get("udp", ()))
-        return sorted(self._ready(family)) or sorted(self.scene.replicas)
-
     def _bad(self, pod: str, family: str, address: str) -> tuple[Pair | None, ...]:
-        """The failing pairs to the replica of that address; (None,) where no replica has it."""
-        replica = self._replica(address)
+        """What of a pod's way to a replica fails; (None,) where no replica has the address, () where nothing fails.
+
+        The replica's own DNS answers decide; where it was not asked, ICMP; where neither was, the tables.
+        """
+        replica = self.scene.replica(address)
         if replica is None:
             return (None,)
-        pairs = (Pair(pod, replica, name, family) for name in ("dns-udp", "dns-tcp", "icmp"))
-        results = [self.scene.by_pair.get(pair) for pair in pairs]
-        asked = [one for one in results[:1] if one is not None] or [r for r in results[2:] if r]
-        return tuple(one.pair for one in asked if one.state is State.FAIL)
-
-    def _replica(self, address: str) -> str | None:
-        if address in self.scene.replicas:
-            return address
-        replicas = self.scene.state.inventory.replicas if self.scene.state else ()
-        return next((one.name for one in replicas if address in one.ips), None)
+        udp, icmp = (Pair(pod, replica, name, family) for name in ("dns-udp", "icmp"))
+        result = self.scene.by_pair.get(udp) or self.scene.by_pair.get(icmp)
+        if result is not None:
+            return (result.pair,) if result.state is State.FAIL else ()
+        return (None,) if self.scene.lost_share(udp) else ()
 
 
 def beyond(result: PairResult, share: Fraction) -> bool:
@@ -118,7 +101,8 @@ def attributed(
             if because.intersection(finding.explained):
                 extra[at].append(one)
         pinned = one.pair.protocol == "vip-pinned"
-        if because & view.explained and (pinned or not beyond(one, expected.share)):
+        known = bool(because & view.explained) or one.pair in view.explained
+        if known and (pinned or not beyond(one, expected.share)):
             settled.add(one.pair)
     grown = tuple(
         _with_vip(finding, extra.get(at, []), expectations) for at, finding in enumerate(found)
