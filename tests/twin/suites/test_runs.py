@@ -180,8 +180,16 @@ def test_a_second_run_on_a_cluster_is_refused_with_who_holds_it(
     assert first.returncode == 0, out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("phase", ["control", "inject", "observe", "prove", "undo"])
+@pytest.mark.parametrize(
+    ("phase", "number"),
+    [
+        ("control", signal.SIGTERM),
+        ("inject", signal.SIGINT),
+        ("observe", signal.SIGHUP),
+        ("prove", signal.SIGTERM),
+        ("undo", signal.SIGINT),
+    ],
+)
 def test_a_signal_in_any_phase_leaves_nothing(
     graymesh: Graymesh, twin: str, phase: str, number: signal.Signals
 ) -> None:
@@ -200,6 +208,22 @@ def test_a_signal_in_any_phase_leaves_nothing(
     assert document["scenario"]["expectation"] == "unknown"
     assert _dump(twin) == before
     assert graymesh("undo", "--name", twin, "--json", "-").document["undone"] == []
+
+
+def test_a_signal_during_set_up_leaves_no_cluster(graymesh: Graymesh) -> None:
+    """Also where the cluster is only half made."""
+    with _started(
+        "run", "healthy", "--nodes", "20", "--pods-per-node", "4", "--json", "-"
+    ) as running:
+        assert running.stderr is not None
+        name = running.stderr.readline().partition(":")[0]
+        time.sleep(0.1)
+        running.terminate()
+        out, _ = running.communicate(timeout=60)
+
+    assert running.returncode == 130
+    assert json.loads(out)["scenario"]["phases"][0]["outcome"] == "interrupted"
+    assert name not in graymesh("list", "clusters").out
 
 
 @pytest.mark.parametrize("phase", ["inject", "effect-proof", "observe", "prove", "undo"])
