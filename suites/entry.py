@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _print_version()
     # Linear algebra threads are never used here, and one more thread would forbid joining a user namespace.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="replace"
+            )  # an arrow must not end a run on a terminal without one
     from suites.cli.dispatch import dispatch  # noqa: PLC0415  # --version must not pay for it
 
     return dispatch(words, os.environ)

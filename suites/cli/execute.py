@@ -43,6 +43,7 @@ def _handed_over(cluster: Cluster, place: str, command: tuple[str, ...]) -> Repl
 
 def _collected(cluster: Cluster, word: str, place: str, command: tuple[str, ...]) -> Reply:
     done = cluster.run(place, command, timeout_s=_CAPTURED_S)
+    sys.stderr.write(done.stderr)
     return Reply(
         exit_code=done.status,
         document={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -174,6 +175,22 @@ def test_a_reader_that_went_away_is_no_error() -> None:
 
     assert said == b""
     assert process.returncode == 0
+
+
+def test_a_terminal_without_arrows_is_no_reason_to_fail(tmp_path: Path) -> None:
+    """What it cannot show becomes a question mark."""
+    golden = Path(__file__).parents[2] / "golden" / "suites" / "valid-founding.json"
+    (tmp_path / "verdict.json").write_text(golden.read_text())
+
+    done = subprocess.run(
+        [*COMMAND, "report", str(tmp_path)],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert "frames lost: n2 ? n0" in done.stdout
 
 
 @pytest.mark.parametrize(
