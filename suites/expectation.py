@@ -27,9 +27,9 @@ _OF_JUDGEMENT: Final = (
 def assertion_names(scenario: Scenario, *, prove: bool) -> tuple[str, ...]:
     """What a run of the scenario asserts, in the order it finds out."""
     if scenario.breaks is None:
-        return ("control-healthy", *_OF_JUDGEMENT)
+        return ("control-passes", *_OF_JUDGEMENT)
     proof = ("proved-by-repair",) if prove and scenario.breaks.repairable else ()
-    return ("control-healthy", "effect-proved", *_OF_JUDGEMENT, *proof, "recovered", "clean")
+    return ("control-passes", "effect-proved", *_OF_JUDGEMENT, *proof, "recovered", "clean")
 
 
 def assess(

@@ -69,7 +69,7 @@ class Ordeal:
                 raise ControlFailedError(_unhealthy(seen))
             self._keep("tables-before", seen.look.state)
             note.detail = f"{_pairs(seen)} pairs pass"
-        self._assert("control-healthy", "pass")
+        self._assert("control-passes", "pass")
         return seen.look.state
 
     def _watched(self, breakage: Breakage, before: ClusterState) -> None:

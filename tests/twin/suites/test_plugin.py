@@ -70,7 +70,7 @@ def test_scenarios_are_collected_one_case_for_each_assertion(tmp_path: Path) -> 
     root = ET.parse(xml).getroot()  # noqa: S314  # pytest's own output
     cases = root.findall(".//testcase")
     assert {case.get("name") for case in cases} >= {
-        "test_scenario[healthy-control-healthy]",
+        "test_scenario[healthy-control-passes]",
         "test_scenario[healthy-pairs-as-expected]",
     }
     properties = {one.get("name"): one.get("value") for one in root.iter("property")}

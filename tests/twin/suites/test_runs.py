@@ -143,7 +143,7 @@ def test_a_run_folder_tells_the_whole_story(graymesh: Graymesh, tmp_path: Path) 
     tables = json.loads((out / "evidence" / "tables-broken.json").read_text())
     assert set(tables["nodes"]) == {"n0", "n1", "n2", "n3"}
     cases = ET.parse(out / "junit.xml").getroot().findall(".//testcase")  # noqa: S314  # our own
-    assert {case.get("name") for case in cases} >= {"control-healthy", "edges-exact", "clean"}
+    assert {case.get("name") for case in cases} >= {"control-passes", "edges-exact", "clean"}
 
 
 def test_an_unhealthy_cluster_stops_at_control_and_is_left_as_it_was(
