@@ -159,8 +159,9 @@ class _Rows(NamedTuple):
         wanted = self._wanted(peer)
         if wanted is None or key != prefix(wanted):
             for row in rows:
-                owner = peer.node if peer else self._by_gateway(row)
-                kind = "route-residue" if peer else "entry-for-unknown-node"
+                known = peer.node if peer else self.truth.owner_of_prefix(row.dst)
+                kind = "route-residue" if known else "entry-for-unknown-node"
+                owner = known or self._by_gateway(row)
                 yield self._found(kind, owner, "route", row.dst, route_text(row))
             return
         good = Hop("" if self.truth.per_pod or peer is None else peer.gateway, self.own.device)

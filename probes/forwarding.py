@@ -56,13 +56,13 @@ class _Landing(NamedTuple):
 
 def travel(world: World, src: End, dst: End) -> Way:
     """The way of a packet from one pod to another; of the same node it never leaves the bridge."""
-    if src.node == dst.node:
-        return Way(Outcome.ARRIVES, "delivered", (src.node,))
     family = family_of(dst.ip)
     bridge = world.truth.owner(src.node, family).bridge
     tables = world.tables.get(src.node)
     if tables is not None and not _is_up(tables, bridge):
         return Way(Outcome.LOST, "pod-bridge-down", (src.node,))
+    if src.node == dst.node:
+        return Way(Outcome.ARRIVES, "delivered", (src.node,))
     return _received(world, _Packet(src, dst, family), bridge, (src.node,))
 
 

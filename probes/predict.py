@@ -16,6 +16,7 @@ from probes.textbook import Textbook
 from probes.truth import End, Truth, establish
 
 _RANK: Final = (Outcome.LOST, Outcome.UNKNOWN, Outcome.ARRIVES)
+_DIRECT: Final = 2  # nodes on the direct way
 _Key = tuple[str, str, frozenset[object]]  # node, family, what singles the places out
 
 
@@ -61,7 +62,12 @@ class Prediction:
 
     def edges(self) -> tuple[tuple[str, str], ...]:
         """The directed node pairs on which at least some pods' packets must be lost, sorted."""
-        return tuple(sorted({leg.edge for leg in self.lost()}))
+        return between_nodes(self.lost())
+
+
+def between_nodes(legs: Iterable[Leg]) -> tuple[tuple[str, str], ...]:
+    """The directed node pairs of legs, sorted; what stays on one node is on none."""
+    return tuple(sorted({leg.edge for leg in legs if leg.src != leg.dst}))
 
 
 def predict(state: ClusterState) -> Prediction:
@@ -75,7 +81,7 @@ def predict(state: ClusterState) -> Prediction:
     world, textbook = World(truth, truth.tables), Textbook(truth)
     for start, froms in sources.items():
         for end, tos in targets.items():
-            if start[0] == end[0] or start[1] != end[1] or textbook.arrives(froms[0], tos[0]):
+            if start[1] != end[1] or textbook.arrives(froms[0], tos[0]):
                 continue
             leg = _leg(world, froms, tos)
             if leg is not None:
@@ -120,11 +126,11 @@ def _suspects(truth: Truth, src: End, dst: End) -> Iterator[Defect]:
 def _leg(world: World, sources: tuple[End, ...], targets: tuple[End, ...]) -> Leg | None:
     src, dst = sources[0], targets[0]
     way = travel(world, src, dst)
-    direct = (src.node, dst.node)
-    if way.outcome is Outcome.ARRIVES and way.path == direct:
+    if way.outcome is Outcome.ARRIVES and len(way.path) <= _DIRECT:
         return None
     return Leg(
-        *direct,
+        src.node,
+        dst.node,
         tuple(end.place for end in sources),
         tuple(end.place for end in targets),
         way.outcome,

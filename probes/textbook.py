@@ -21,6 +21,8 @@ class Textbook:
     def arrives(self, src: End, dst: End) -> bool:
         """Whether everything between the two, both ways, is as it should be. False says nothing."""
         family = family_of(dst.ip)
+        if src.node == dst.node:
+            return self._node(src.node, family)
         return (
             self.knows(src.node, dst)
             and self.knows(dst.node, src)
@@ -34,10 +36,11 @@ class Textbook:
         known = self._nodes.get((name, family))
         if known is None:
             own = self.truth.owner(name, family)
-            tables = self.truth.tables[name]
+            tables = self.truth.tables.get(name)
             alike = [o for o in self.truth.owners.values() if o.mac == own.mac]
             known = (
-                next(defects.of_node(self.truth, tables, own), None) is None
+                tables is not None
+                and next(defects.of_node(self.truth, tables, own), None) is None
                 and _alone(tables, own)
                 and len(alike) == 1
             )

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from probes.judge.scene import Scene
 from probes.predict import Leg
-from probes.truth import Owner
 
 _OTHERHOST = "rx_otherhost"
 _DROPPED = "tx_dropped"
@@ -19,7 +18,7 @@ def evidence(scene: Scene, legs: Iterable[Leg]) -> tuple[str, ...]:
 
 
 def _of_leg(scene: Scene, leg: Leg) -> Iterator[str]:
-    own = _owner(scene, leg.path[-1])
+    own = scene.owner(leg.path[-1])
     if own is None:
         return
     node, grown = own.node, 0
@@ -43,8 +42,3 @@ def _of_leg(scene: Scene, leg: Leg) -> Iterator[str]:
             return
     if grown:
         yield f"{text} during the sweep"
-
-
-def _owner(scene: Scene, node: str) -> Owner | None:
-    owners = scene.prediction.truth.owners if scene.prediction else {}
-    return next((own for (name, _), own in owners.items() if name == node), None)

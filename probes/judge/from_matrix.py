@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from probes.judge.hypotheses import POD_KINDS, PROTO_POD_KINDS, Hypothesis, Kind
 from probes.judge.localise import Localised
 from probes.judge.scene import Scene
 from probes.judge.words import arrows, enumerated
-from probes.model import Finding, Pair, PairResult
+from probes.model import Entry, Finding, Pair, PairResult, Repair
 
 _DOWN: Final = frozenset({"refused", "reset", "unreachable-host", "unreachable-net", "prohibited"})
 _SICK: Final = frozenset(
@@ -148,27 +149,38 @@ def _dark(scene: Scene, one: Localised) -> Finding:
 
 def _pod(scene: Scene, one: Localised) -> Finding:
     (pod,) = one.chosen.subject
-    what = {
-        Kind.POD_IN: f"nothing that is sent to {pod} is received there",
-        Kind.POD_OUT: f"nothing that {pod} sends is received elsewhere",
-    }.get(one.chosen.kind, f"{pod} exchanges nothing with any other place")
-    replica = pod in scene.replicas
-    mates = sorted(
-        name for name in scene.nodes if name != pod and scene.node(name) == scene.node(pod)
-    )
+    node, replica = scene.node(pod), pod in scene.replicas
+    mates = [name for name in scene.nodes if name != pod and scene.node(name) == node]
     lines = [_tables_line(scene)]
     if mates:
-        lines.append(f"the other pods of {scene.node(pod)} ({enumerated(mates)}) are not concerned")
-    return _finding(
-        scene,
-        "pod-unreachable",
-        f"{what}: the loss is inside that pod or at its port.",
-        0.9,
-        _pairs(one.chosen.failing),
-        pods=() if replica else (pod,),
-        replicas=(pod,) if replica else (),
-        evidence=tuple(lines),
+        lines.append(f"the other pods of {node} ({enumerated(mates)}) are not concerned")
+    ports = scene.ports_down(node)
+    entry = Entry(node, node, "link", ports[0], "down", "up") if len(ports) == 1 else None
+    lines += [f"ports of {node}'s pod bridge that are down: {enumerated(ports)}"] if ports else []
+    return replace(
+        _finding(
+            scene,
+            "pod-unreachable",
+            f"{_isolation(one.chosen.kind, pod)}: the loss is inside that pod or at its port.",
+            0.9,
+            _pairs(one.chosen.failing),
+            pods=() if replica else (pod,),
+            replicas=(pod,) if replica else (),
+            evidence=tuple(lines),
+        ),
+        entries=(entry,) if entry else (),
+        repair=(Repair(node, ("ip", "link", "set", "dev", ports[0], "up")),) if entry else (),
     )
+
+
+def _isolation(kind: Kind, pod: str) -> str:
+    if kind in {Kind.POD_FAR_OUT, Kind.POD_FAR, Kind.POD_FAR_IN}:
+        ways = {Kind.POD_FAR_OUT: "to", Kind.POD_FAR_IN: "from"}
+        return f"{pod} exchanges nothing {ways.get(kind, 'with')} other nodes, only within its own"
+    return {
+        Kind.POD_IN: f"nothing that is sent to {pod} is received there",
+        Kind.POD_OUT: f"nothing that {pod} sends is received elsewhere",
+    }.get(kind, f"{pod} exchanges nothing with any other place")
 
 
 def _serving(scene: Scene, one: Localised) -> Finding:
@@ -301,8 +313,7 @@ def _ruled_out(scene: Scene, edges: Sequence[tuple[str, str]]) -> Iterator[str]:
     if scene.prediction is None or scene.before is None:
         return
     for node in sorted({edge[1] for edge in edges})[:2]:
-        owners = scene.prediction.truth.owners.items()
-        own = next((own for (name, _), own in owners if name == node), None)
+        own = scene.owner(node)
         if own is not None and not scene.grown(node, "rx_otherhost", own.device):
             yield f"{node}'s {own.device} took no frame for another MAC (otherhost did not grow)"
 

@@ -12,7 +12,7 @@ from probes.judge.grouping import Group
 from probes.judge.repair import repairs
 from probes.judge.scene import Scene
 from probes.model import Entry, Finding
-from probes.predict import Leg
+from probes.predict import Leg, between_nodes
 from probes.truth import Truth
 
 _IDS: Final = {
@@ -24,10 +24,11 @@ _ENTRIES_EACH: Final = 3  # neighbour, FDB, route of one peer
 
 def finding(scene: Scene, truth: Truth, cause: Cause) -> Finding:
     """One cause with everything that is known about it."""
-    kind = _kind(truth, cause.group)
-    defects = (*cause.group.defects, *_address_along(truth, cause.group))
+    along = _address_along(truth, cause.group)
+    kind = "vtep-address-missing" if along else _kind(truth, cause.group)
+    defects = (*cause.group.defects, *along)
     entries = tuple(sorted({one.entry for one in defects}, key=_order))
-    edges = tuple(sorted({leg.edge for leg in cause.legs}))
+    edges = between_nodes(cause.legs)
     lost = words.arrows(edges)
     role = cause.group.role
     summary = (

@@ -27,21 +27,30 @@ class Kind(IntEnum):
     POD_IN = 8  # what a pod should receive
     POD_OUT = 9
     POD = 10  # both, or unknown
-    PROTO_EDGE = 11  # one protocol, from one node to another
-    PROTO_POD_OUT = 12  # what a pod asks
-    PROTO_POD_IN = 13  # what a pod is asked
-    PROTO_POD = 14  # both
-    PROTO_OUT = 15
-    PROTO_IN = 16
-    PAIR = 17  # two places, every protocol
-    PAIR_PROTO = 18
+    POD_FAR_IN = 11  # the same, from other nodes alone
+    POD_FAR_OUT = 12
+    POD_FAR = 13
+    PROTO_EDGE = 14  # one protocol, from one node to another
+    PROTO_POD_OUT = 15  # what a pod asks
+    PROTO_POD_IN = 16  # what a pod is asked
+    PROTO_POD = 17  # both
+    PROTO_OUT = 18
+    PROTO_IN = 19
+    PAIR = 20  # two places, every protocol
+    PAIR_PROTO = 21
 
 
 NODE_KINDS = frozenset({Kind.EDGE, Kind.PATH, Kind.OUT, Kind.IN, Kind.DARK})
-POD_KINDS = frozenset({Kind.POD_IN, Kind.POD_OUT, Kind.POD})
+_NEAR_AND_FAR = {
+    Kind.POD_IN: Kind.POD_FAR_IN,
+    Kind.POD_OUT: Kind.POD_FAR_OUT,
+    Kind.POD: Kind.POD_FAR,
+}
+POD_KINDS = frozenset({*_NEAR_AND_FAR, *_NEAR_AND_FAR.values()})
 PROTO_POD_KINDS = frozenset({Kind.PROTO_POD_OUT, Kind.PROTO_POD_IN, Kind.PROTO_POD})
 _BRIDGED = frozenset({Kind.OUT, Kind.IN, Kind.DARK})
-_DIRECTED = frozenset({Kind.OUT, Kind.IN, Kind.POD_OUT, Kind.POD_IN})
+OUTWARD = frozenset({Kind.OUT, Kind.POD_OUT, Kind.POD_FAR_OUT})
+_DIRECTED = frozenset({*OUTWARD, Kind.IN, Kind.POD_IN, Kind.POD_FAR_IN})
 _Key = tuple[Kind, tuple[str, ...]]
 
 
@@ -119,17 +128,16 @@ def _keys(scene: Scene, one: PairResult) -> Iterator[_Key]:
     """Everything that, broken, would make this pair fail."""
     src, dst, protocol, _ = one.pair
     a, b = scene.node(src), scene.node(dst)
-    oneway = protocol == ONEWAY
     if a != b:
         yield from _between_nodes(a, b, protocol)
-    for kind, place in ((Kind.POD_OUT, src), (Kind.POD_IN, dst), (Kind.POD, src), (Kind.POD, dst)):
+    for kind, place in _of_pods(src, dst, protocol):
         yield kind, (place,)
+        if a != b:
+            yield _NEAR_AND_FAR[kind], (place,)
     yield Kind.PAIR_PROTO, (src, dst, protocol)
     yield Kind.PAIR, tuple(sorted((src, dst)))
-    if oneway:
+    if protocol == ONEWAY:
         return
-    yield Kind.POD_IN, (src,)
-    yield Kind.POD_OUT, (dst,)
     yield Kind.PROTO_POD_OUT, (src, protocol)
     yield Kind.PROTO_POD_IN, (dst, protocol)
     yield Kind.PROTO_POD, (src, protocol)
@@ -137,6 +145,12 @@ def _keys(scene: Scene, one: PairResult) -> Iterator[_Key]:
     if protocol.startswith("dns-"):
         yield Kind.SERVING, (dst,)
         yield Kind.SERVING_UDP if protocol == "dns-udp" else Kind.SERVING_TCP, (dst,)
+
+
+def _of_pods(src: str, dst: str, protocol: str) -> Iterator[tuple[Kind, str]]:
+    yield from ((Kind.POD_OUT, src), (Kind.POD_IN, dst), (Kind.POD, src), (Kind.POD, dst))
+    if protocol != ONEWAY:
+        yield from ((Kind.POD_IN, src), (Kind.POD_OUT, dst))
 
 
 def _between_nodes(a: str, b: str, protocol: str) -> Iterator[_Key]:
@@ -168,8 +182,7 @@ def _distinct(
     if kind in {Kind.PROTO_EDGE, Kind.PAIR, Kind.PAIR_PROTO}:
         return True
     return _spread(scene, hypothesis) and (
-        kind not in _DIRECTED
-        or _points(scene, hypothesis, outward=kind in {Kind.OUT, Kind.POD_OUT})
+        kind not in _DIRECTED or _points(scene, hypothesis, outward=kind in OUTWARD)
     )
 
 

@@ -52,7 +52,7 @@ def judge(
         notes=_notes(prediction, audit, findings, weighed),
         patterns=patterns(joined, observation, findings),
         predicted=tuple(lost),
-        unpredicted=tuple(pair for pair in failing if pair not in lost) if prediction else (),
+        unpredicted=tuple(pair for pair in failing if joined.sure(pair)) if prediction else (),
         unfulfilled=tuple(
             pair for pair, share in lost.items() if share == 1 and pair not in failing
         ),

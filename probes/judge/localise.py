@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from probes.judge.hypotheses import NODE_KINDS, POD_KINDS, Hypothesis, Kind, conceivable
+from probes.judge.hypotheses import (
+    NODE_KINDS,
+    OUTWARD,
+    POD_KINDS,
+    Hypothesis,
+    Kind,
+    conceivable,
+)
 from probes.judge.scene import ONEWAY, Scene
 from probes.model import VIP, Pair, PairResult
 
@@ -65,15 +72,17 @@ def _preferred(scene: Scene, equals: list[Hypothesis]) -> Hypothesis:
 
 
 def _inside(scene: Scene, hypothesis: Hypothesis) -> bool:
-    """Whether packets are lost inside the pod: they do come to its bridge, or never leave it."""
-    (pod,) = hypothesis.subject
+    """Whether packets are lost inside the pod or at its port: by errors, by the bridge's ports and counters."""
+    pod = hypothesis.subject[0]
     errors: Counter[str] = Counter()
     for one in hypothesis.failing:
         if one.pair.src == pod:
             errors.update(one.errors)
     if sum(errors[kind] for kind in _LOCAL_ERRORS) > _SHARE * errors.total():
         return True
-    if hypothesis.kind is Kind.POD_OUT:
+    if scene.ports_down(scene.node(pod)):
+        return True
+    if hypothesis.kind in OUTWARD:
         sent = _through_bridge(scene, pod, "rx_packets")
         return sent is not None and sent < _SHARE * _lost(hypothesis.failing)
     came = _through_bridge(scene, pod, "tx_packets")
@@ -87,8 +96,7 @@ def _lost(results: Iterable[PairResult]) -> int:
 def _through_bridge(scene: Scene, pod: str, counter: str) -> int | None:
     """Packets that passed the bridge of the pod's node beyond those that measured pairs account for."""
     node = scene.node(pod)
-    owners = scene.prediction.truth.owners if scene.prediction else {}
-    own = next((own for (name, _), own in owners.items() if name == node), None)
+    own = scene.owner(node)
     if own is None or scene.before is None or node not in scene.before.nodes:
         return None
     known = 0

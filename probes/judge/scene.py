@@ -12,6 +12,7 @@ from clusters.topology import Inventory
 from probes.forwarding import Outcome
 from probes.model import VIP, Observation, Pair, PairResult, State
 from probes.predict import Leg, Prediction
+from probes.truth import Owner
 
 ONEWAY: Final = "oneway"
 
@@ -75,6 +76,16 @@ class Scene:
         )
         return Fraction(sum(lost), len(addresses)) if addresses else Fraction(1)
 
+    def sure(self, pair: Pair) -> bool:
+        """Whether a pair must pass by the tables: every leg of it arrives, through the VIP to whichever replica."""
+        if pair.dst != VIP:
+            return all(leg.outcome is Outcome.ARRIVES for leg in self.legs(pair))
+        names = [self.replica(address) for address in self.targets(pair.src, pair.family)]
+        return bool(names) and all(
+            name is not None and self.sure(Pair(pair.src, name, "dns-udp", pair.family))
+            for name in names
+        )
+
     def targets(self, pod: str, family: str) -> tuple[str, ...]:
         """The addresses that the VIP stands for on the pod's node; the ready replicas' where that was not read."""
         own = self.state.nodes.get(self.node(pod)) if self.state else None
@@ -102,6 +113,20 @@ class Scene:
                 direct = [Pair(pair.src, name, by, pair.family) for by in ("dns-udp", "icmp")]
                 if not any(one in self.by_pair for one in direct):
                     yield direct[0]
+
+    def owner(self, node: str) -> Owner | None:
+        """A node as its peers should know it, where the tables were read."""
+        owners = self.prediction.truth.owners if self.prediction else {}
+        return next((own for (name, _), own in owners.items() if name == node), None)
+
+    def ports_down(self, node: str) -> tuple[str, ...]:
+        """The ports of a node's pod bridge that are down."""
+        own = self.owner(node)
+        tables = self.state.nodes.get(node) if self.state else None
+        if own is None or tables is None:
+            return ()
+        links = tables.links.values()
+        return tuple(one.name for one in links if one.master == own.bridge and not one.up)
 
     def grown(self, node: str, counter: str, device: str | None = None) -> int:
         """By how much a counter grew between the two readings; 0 where that is not known."""

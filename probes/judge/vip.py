@@ -154,6 +154,7 @@ def _cause(view: VipView, one: PairResult, settled: frozenset[Pair]) -> str | No
 
 def _finding(view: VipView, cause: str, results: list[PairResult]) -> Finding:
     nodes = sorted({view.scene.node(one.pair.src) for one in results})
+    pods = () if cause.startswith("vip-rules") else tuple(_single_pods(view, results))
     rules = [rule for rule in map(view.rules, nodes) if rule is not None]
     lines = [
         share_line(one, view.expected(one.pair.src, one.pair.family))
@@ -165,14 +166,26 @@ def _finding(view: VipView, cause: str, results: list[PairResult]) -> Finding:
         lines.append("repair: let kube-proxy write the service's rules on these nodes anew")
     return Finding(
         id=cause,
-        summary=_SUMMARIES[cause].format(nodes=enumerated(nodes)),
+        summary=_SUMMARIES[cause].format(nodes=enumerated(pods or nodes)),
         confidence=0.99 if by_rules else 0.7,
-        nodes=tuple(nodes),
+        nodes=() if pods else tuple(nodes),
+        pods=pods,
         entries=tuple(rules) if by_rules else (),
         explained=tuple(one.pair for one in results),
         of=view.scene.of,
         evidence=tuple(lines),
     )
+
+
+def _single_pods(view: VipView, results: list[PairResult]) -> Iterator[str]:
+    """The failing pods, where others of their nodes get through."""
+    failing = {one.pair.src for one in results}
+    nodes = {view.scene.node(pod) for pod in failing}
+    for one in view.scene.measured:
+        same = one.pair.protocol == results[0].pair.protocol and one.pair.src not in failing
+        if same and view.scene.node(one.pair.src) in nodes:
+            yield from sorted(failing)
+            return
 
 
 _SUMMARIES: Final = {

@@ -111,6 +111,10 @@ _SENTENCES: Final[Mapping[str, str]] = {
         "{centre} lost its routes and neighbours but not its forwarding entries, as after its overlay"
         " device went down and up: packets {lost} are lost."
     ),
+    "vtep-address-missing": (
+        "{centre}'s overlay device lost its address {key}, its routes and its neighbours: packets"
+        " {lost} are lost."
+    ),
     "vxlan-port-or-vni-mismatch": (
         "{centre}'s overlay device has another port or VNI than the others ({have}): frames {lost}"
         " are lost."
