@@ -78,14 +78,23 @@ def of_peer_neigh(
     have = tables.mac(own.device, key)
     if have == peer.mac or (row is None and truth.per_pod):
         return
-    pinned = row is not None and row.state == "permanent"
     if have is None:
         kind = "neigh-entry-missing"
-    elif not truth.per_pod:
-        kind = "vtep-mac-stale"
+    elif truth.per_pod:
+        kind = _stale_pod_kind(
+            tables, own, peer, lasting=row is not None and row.state == "permanent"
+        )
     else:
-        kind = "vtep-neigh-hand-pinned" if pinned else "vtep-mac-stale-in-memory-l3miss"
+        kind = "vtep-mac-stale"
     yield Defect(kind, Entry(own.node, peer.node, "neigh", key, have, peer.mac))
+
+
+def _stale_pod_kind(tables: Tables, own: Owner, peer: Owner, *, lasting: bool) -> str:
+    """Pinned; or the agent never heard of the new MAC; or it has (its FDB says so) and the entry only has to age."""
+    if lasting:
+        return "vtep-neigh-hand-pinned"
+    heard = (own.device, peer.mac) in tables.fdb
+    return "vtep-neigh-stale-until-aged" if heard else "vtep-mac-stale-in-memory-l3miss"
 
 
 def of_peer_fdb(tables: Tables, own: Owner, peer: Owner) -> Iterator[Defect]:

@@ -172,21 +172,38 @@ def _encapsulated(visit: _Visit, link: Link, next_hop: str) -> Way:
     tables = visit.tables
     mac = tables.mac(link.name, next_hop)
     if mac is None:
-        return _unresolved(visit, link.name, next_hop)
+        return _unresolved(visit, link, next_hop)
+    return _framed(visit, link, mac)
+
+
+def _framed(visit: _Visit, link: Link, mac: str) -> Way:
+    """The frame for that MAC leaves by a VXLAN device."""
+    tables = visit.tables
     dsts = tables.fdb.get((link.name, mac)) or tables.fdb.get((link.name, ZERO_MAC), ())
     if not dsts:
         return visit.ends("fdb-missing")
     return _any_copy([_tunnelled(visit, link, mac, dst) for dst in dsts])
 
 
-def _unresolved(visit: _Visit, device: str, next_hop: str) -> Way:
-    """No MAC for the next hop: ARP goes into the tunnel, or to the agent."""
-    tables, per_pod = visit.tables, visit.world.truth.per_pod
-    if per_pod and (device, next_hop) not in tables.neigh:
-        return visit.ends("agent-memory", Outcome.UNKNOWN)
-    if per_pod or (device, ZERO_MAC) in tables.fdb:
-        return visit.ends("neigh-unanswered", Outcome.UNKNOWN)
-    return visit.ends("neigh-missing")
+def _unresolved(visit: _Visit, link: Link, next_hop: str) -> Way:
+    """No MAC for the next hop: ARP goes into the tunnel, or to the agent, whose memory no table shows.
+
+    What would be lost even with the right answer is lost.
+    """
+    tables, truth = visit.tables, visit.world.truth
+    if not truth.per_pod:
+        flooded = (link.name, ZERO_MAC) in tables.fdb
+        return (
+            visit.ends("neigh-unanswered", Outcome.UNKNOWN)
+            if flooded
+            else visit.ends("neigh-missing")
+        )
+    right = truth.owner(visit.packet.dst.node, visit.packet.family).mac
+    way = _framed(visit, link, right) if right is not None else None
+    if way is not None and way.outcome is Outcome.LOST:
+        return way
+    asked = (link.name, next_hop) in tables.neigh
+    return visit.ends("neigh-unanswered" if asked else "agent-memory", Outcome.UNKNOWN)
 
 
 def _tunnelled(visit: _Visit, link: Link, mac: str, dst: str) -> Way:

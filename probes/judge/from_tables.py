@@ -122,6 +122,8 @@ def _evidence(
         lines.append("some pairs that cross these entries passed: it may have changed meanwhile")
     if cause.group.kind == "vtep-mac-stale-in-memory-l3miss":
         lines.append("it lasts only if flanneld on the observers restarts: its memory is old")
+    if cause.group.kind == "vtep-neigh-stale-until-aged":
+        lines.append("these entries age: without repair it heals within about a minute of traffic")
     return tuple(lines)
 
 

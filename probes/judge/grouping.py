@@ -11,7 +11,12 @@ from probes.defects import Defect
 from probes.predict import Leg
 
 _STALE: Final = frozenset(
-    {"vtep-mac-stale", "vtep-mac-stale-in-memory-l3miss", "vtep-neigh-hand-pinned"}
+    {
+        "vtep-mac-stale",
+        "vtep-mac-stale-in-memory-l3miss",
+        "vtep-neigh-hand-pinned",
+        "vtep-neigh-stale-until-aged",
+    }
 )
 _MISSING: Final = frozenset({"neigh-entry-missing", "fdb-entry-missing", "overlay-route-missing"})
 _TAKES_ENTRIES_ALONG: Final = frozenset(

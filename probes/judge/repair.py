@@ -8,7 +8,7 @@ from typing import Final
 from clusters.state import ClusterState
 from probes.corrections import device_for
 from probes.model import Entry, Repair
-from probes.tables import USABLE
+from probes.tables import USABLE, family_of
 from probes.truth import Owner, Truth, establish
 
 _MTU_OVERHEAD_BYTES: Final = 50  # outer IPv4, UDP, VXLAN and inner Ethernet headers
@@ -215,8 +215,7 @@ def _made(truth: Truth, own: Owner, text: str) -> tuple[_Argv, ...]:
 def _peers(truth: Truth, own: Owner) -> tuple[_Argv, ...]:
     """Every peer's entries: making a device anew, its MAC, or down and up, empties (part of) its tables."""
     entries: list[Entry] = []
-    family = "ipv6" if ":" in own.cidr else "ipv4"
-    for peer in truth.nodes(family):
+    for peer in truth.nodes(family_of(own.cidr)):
         if peer.node != own.node and peer.mac is not None:
             entries += _wanted(truth, own, peer)
     return tuple(one.argv for entry in entries for one in _changes(entry, truth, forth=True))
@@ -225,7 +224,11 @@ def _peers(truth: Truth, own: Owner) -> tuple[_Argv, ...]:
 def _wanted(truth: Truth, own: Owner, peer: Owner) -> Iterable[Entry]:
     """What the node should keep about a peer, as entries that are absent."""
     yield Entry(own.node, peer.node, "fdb", peer.mac or "", None, peer.underlay)
-    if not truth.per_pod:
+    if truth.per_pod:  # the agent answers no miss on a device that it did not make
+        for end in truth.ends:
+            if end.node == peer.node and family_of(end.ip) == family_of(peer.cidr):
+                yield Entry(own.node, peer.node, "neigh", end.ip, None, peer.mac)
+    else:
         yield Entry(own.node, peer.node, "neigh", peer.gateway, None, peer.mac)
         cidr, text = truth.route(own, peer)
         yield Entry(own.node, peer.node, "route", cidr, None, text)

@@ -69,6 +69,10 @@ _SENTENCES: Final[Mapping[str, str]] = {
         "{observers} {keep} a pinned neighbour {key} with the old MAC {have} of {owners}'s overlay"
         " device (now {want}): frames {lost} are dropped at {owners}."
     ),
+    "vtep-neigh-stale-until-aged": (
+        "{observers} still {keep} neighbours with the old MAC {have} of {owners}'s overlay device (now"
+        " {want}), though the agent knows the new one: frames {lost} are dropped at {owners}."
+    ),
     "neigh-entry-missing": (
         "{observers} {lack} the neighbour entry of {owners}: frames {lost} cannot be addressed."
     ),

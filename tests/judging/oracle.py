@@ -68,12 +68,22 @@ class Oracle:
     ) -> bool | None:
         row = neighbour(node, device, next_hop)
         if row is None or row.mac is None or row.state not in _GOOD:
-            if self.state.inventory.dialect == "l3miss":
-                return None
+            if (
+                self.state.inventory.dialect == "l3miss"
+            ):  # the agent answers, if its memory is right
+                right = self.state.nodes.get(self.home[dst])
+                link = right.links.get(device) if right else None
+                answers = link and self._frame(node, device, link.mac, src, dst, ttl)
+                return False if answers is False else None
             return None if has_default(node, device) else False
-        copies = [f.dst for f in node.fdb if (f.device, f.mac) == (device, row.mac)]
+        return self._frame(node, device, row.mac, src, dst, ttl)
+
+    def _frame(
+        self, node: NodeState, device: str, mac: str, src: str, dst: str, ttl: int
+    ) -> bool | None:
+        copies = [f.dst for f in node.fdb if (f.device, f.mac) == (device, mac)]
         copies = copies or [f.dst for f in node.fdb if set(f.mac) == {"0", ":"}]
-        answers = {self._copy(node, device, row.mac, to, src, dst, ttl) for to in copies}
+        answers = {self._copy(node, device, mac, to, src, dst, ttl) for to in copies}
         if True in answers:
             return True
         return None if None in answers else False
