@@ -273,6 +273,8 @@ def _onto_wire(world: World, tables: Tables, hop: Hop, dst: str) -> _Landing:
     station = world.truth.stations.get(mac or "")
     if station is not None:
         return _Landing(station)
+    if ip in world.truth.unread:
+        return _Landing(world.truth.unread[ip])
     holder = world.truth.holder(world.tables, ip)
     if holder is None and hop.via:
         return _Landing(None, "router", sure=False)

@@ -66,6 +66,7 @@ class Truth:
     ends: tuple[End, ...]
     stations: Mapping[str, str]  # MAC of an underlay device → its node
     uplinks: Mapping[str, str]  # node → its underlay device
+    unread: Mapping[str, str]  # underlay address → node whose tables nobody saw
     pod_macs: Mapping[str, str]  # pod address → MAC, where the CNI makes the one from the other
 
     def owner(self, node: str, family: str) -> Owner:
@@ -128,6 +129,7 @@ def establish(state: ClusterState) -> Truth:
         ends=ends,
         stations={o.underlay_mac: o.node for o in owners.values() if o.underlay_mac},
         uplinks={owner.node: owner.underlay_device for owner in owners.values()},
+        unread={o.underlay: o.node for o in owners.values() if o.node not in tables},
         pod_macs=_pod_macs(owners, tables, ends),
     )
 

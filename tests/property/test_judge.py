@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from clusters.state import ClusterState
 from probes.judge import judge
 from probes.judge.repair import break_argv
-from probes.model import Judgement, State
+from probes.model import Entry, Judgement, State
 from probes.testing import healthy_state
 from tests.judging.changes import Change, Touched, applied, changes, shapes
 from tests.judging.kernel import run
@@ -42,6 +42,10 @@ def _exact(world: World, made: list[Change]) -> Judgement:
     assert (judgement.unpredicted, judgement.unfulfilled) == ((), ())
     assert {one.pair for one in observation.pairs if one.state is State.FAIL} == explained
     return judgement
+
+
+def _detours(judgement: Judgement) -> set[Entry]:
+    return {entry for one in judgement.notes if one.id == "detour" for entry in one.entries}
 
 
 def _mended(state: ClusterState, judgement: Judgement) -> ClusterState:
@@ -134,7 +138,11 @@ def test_harmless_changes_stay_pass(data: st.DataObject) -> None:
 @given(data=st.data())
 @_SETTINGS
 def test_every_named_entry_is_needed(data: st.DataObject) -> None:
-    """Repairing all named entries but one leaves something lost; repair, then break, restores the same losses."""
+    """With one of them left out something is lost, or arrives only by way of another node, and that is noted.
+
+    An entry that leads packets to a third node is at fault while that node cannot pass them on; once it can, it is a
+    detour. Repair, then break, restores the same losses.
+    """
     shape = data.draw(shapes(most=5))
     made = [data.draw(changes(shape, kinds=("peer", "underlay"))) for _ in range(2)]
     world = World(applied(healthy_state(shape), *made))
@@ -144,7 +152,8 @@ def test_every_named_entry_is_needed(data: st.DataObject) -> None:
     mended = _mended(world.state, judgement)
 
     for left_out in entries:
-        assert World(run(mended, break_argv(left_out, world.state))).lost_edges()
+        again = World(run(mended, break_argv(left_out, world.state)))
+        assert again.lost_edges() or left_out in _detours(judge(again.observe(), again.state))
 
     broken = mended
     for entry in reversed(entries):
