@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -11,7 +11,7 @@ from probes import defects
 from probes.model import Entry
 from probes.tables import Hop, Prefix, Tables, family_of, hops, prefix, route_text
 from probes.textbook import Textbook
-from probes.truth import FAMILIES, Owner, Truth, establish, link_text
+from probes.truth import FAMILIES, End, Owner, Truth, establish, link_text
 
 _LASTING: Final = frozenset({"permanent", "noarp"})
 _BOOT: Final = 3  # RTPROT_BOOT: what flannel's netlink library writes
@@ -41,11 +41,12 @@ def audited(textbook: Textbook) -> Audit:
     """As `audit`, for a truth that is established."""
     truth = textbook.truth
     known = {family: _Known.of(truth, family) for family in FAMILIES}
+    asked = {family: tuple(_representatives(truth, family)) for family in FAMILIES}
     found: set[Deviation] = set()
     for (node, family), own in truth.owners.items():
         tables = truth.tables.get(node)
         if tables is not None:
-            found.update(_wanting(textbook, tables, own))
+            found.update(_wanting(textbook, tables, own, asked[family]))
             found.update(_Rows(truth, tables, own, known[family]).deviations())
     found.update(_leases(truth))
     return Audit(deviations=tuple(sorted(found, key=_order)))
@@ -55,20 +56,29 @@ def _order(deviation: Deviation) -> tuple[str, ...]:
     return (deviation.kind, *(field or "" for field in deviation.entry))
 
 
-def _wanting(textbook: Textbook, tables: Tables, own: Owner) -> Iterator[Deviation]:
+def _representatives(truth: Truth, family: str) -> Iterator[End]:
+    """The places whose entries to look for: one per node, or all where neighbours are kept per pod."""
+    seen: set[str] = set()
+    for end in truth.ends:
+        if family_of(end.ip) == family and (end.node, family) in truth.owners:
+            if truth.per_pod or end.node not in seen:
+                yield end
+            seen.add(end.node)
+
+
+def _wanting(
+    textbook: Textbook, tables: Tables, own: Owner, asked: Iterable[End]
+) -> Iterator[Deviation]:
     """Wanted entries that have another value or are absent."""
     truth, family = textbook.truth, family_of(own.cidr)
     differing = list(defects.of_node(truth, tables, own))
-    seen: set[str] = set()
     for end in truth.ends:
-        if family_of(end.ip) != family or (end.node, family) not in truth.owners:
-            continue
-        if end.node == own.node:
+        if end.node == own.node and family_of(end.ip) == family:
             differing += defects.of_pod(truth, tables, own, end.ip)
-        elif (truth.per_pod or end.node not in seen) and not textbook.knows(own.node, end):
+    for end in asked:
+        if end.node != own.node and not textbook.knows(own.node, end):
             peer = truth.owner(end.node, family)
             differing += defects.of_peer(truth, tables, own, peer, end.ip)
-        seen.add(end.node)
     return (Deviation("entry-differs", defect.entry) for defect in differing)
 
 
@@ -153,9 +163,12 @@ class _Rows(NamedTuple):
                 yield self._found(kind, owner, "fdb", mac, dst)
 
     def _routes(self, key: Prefix, rows: tuple[Route, ...]) -> Iterator[Deviation]:
+        peer = self.known.cidrs.get(key)
+        if len(rows) == 1 and peer is not None and self._textbook(rows[0], peer):
+            return
         if not any(hop.device == self.own.device for row in rows for hop in hops(row)):
             return
-        peer = self.known.around(key)
+        peer = peer or self.known.around(key)
         wanted = self._wanted(peer)
         if wanted is None or key != prefix(wanted):
             for row in rows:
@@ -170,10 +183,15 @@ class _Rows(NamedTuple):
             whose = self.own.node if peer is None or self.truth.per_pod else peer.node
             yield from self._beside(whose, rows, at)
 
+    def _textbook(self, row: Route, peer: Owner) -> bool:
+        """Whether it is just the route that flannel writes per peer; quick, for most are."""
+        told = (row.via, row.device, row.protocol, row.kind)
+        return told == (peer.gateway, self.own.device, _BOOT, "unicast") and not self.truth.per_pod
+
     def _beside(self, whose: str, rows: tuple[Route, ...], at: int) -> Iterator[Deviation]:
         """The wanted route is row `at`: what is strange about it, and what stands behind it."""
-        text = route_text(rows[at])
         if rows[at].protocol != _BOOT:
+            text = route_text(rows[at])
             entry = Entry(self.own.node, whose, "route", rows[at].dst, text, text)
             yield Deviation("route-foreign-protocol", entry)
         for row in rows[at + 1 :]:

@@ -46,10 +46,15 @@ class Leg(NamedTuple):
 class Prediction:
     """Every leg that does not simply arrive by the direct way, and where each place belongs."""
 
-    truth: Truth
+    textbook: Textbook
     legs: Mapping[tuple[_Key, _Key], Leg]
     sources: Mapping[tuple[str, str], _Key]
     targets: Mapping[tuple[str, str], _Key]
+
+    @property
+    def truth(self) -> Truth:
+        """What the nodes are."""
+        return self.textbook.truth
 
     def leg(self, src: str, dst: str, family: str = "ipv4") -> Leg | None:
         """The leg from one pod or replica to another; None where it arrives by the direct way."""
@@ -86,7 +91,9 @@ def predict(state: ClusterState) -> Prediction:
             leg = _leg(world, froms, tos)
             if leg is not None:
                 legs[start, end] = leg
-    return Prediction(truth=truth, legs=legs, sources=_places(sources), targets=_places(targets))
+    return Prediction(
+        textbook=textbook, legs=legs, sources=_places(sources), targets=_places(targets)
+    )
 
 
 def at_fault(world: World, src: End, dst: End) -> tuple[Defect, ...]:

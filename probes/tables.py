@@ -132,10 +132,17 @@ class Rib:
         """The route that the kernel takes: the longest prefix, of those the lowest metric, of those the first."""
         found = self._asked.get(ip)
         if found is None:
-            row = next(iter(self.covering(ip)), None)
-            found = _NO_ROUTE if row is None else Choice(row.kind, hops(row))
-            self._asked[ip] = found
+            found = self._asked[ip] = self._choice(next(self.covering(ip), None))
         return found
+
+    def _choice(self, row: Route | None) -> Choice:
+        """What a route means; remembered by its prefix, for many addresses share it."""
+        if row is None:
+            return _NO_ROUTE
+        known = self._asked.get(row.dst)
+        if known is None:
+            known = self._asked[row.dst] = Choice(row.kind, hops(row))
+        return known
 
     def covering(self, ip: str) -> Iterator[Route]:
         """Every route whose prefix covers the address, in the kernel's order of preference."""

@@ -17,7 +17,6 @@ from probes.judge.patterns import patterns
 from probes.judge.scene import Scene, scene
 from probes.model import VIP, Finding, Judgement, Note, Observation, Pair, State
 from probes.predict import Prediction, predict
-from probes.textbook import Textbook
 
 _PAIR_FINDINGS: Final = 6  # more single pairs than these are no causes but a riddle
 
@@ -38,7 +37,7 @@ def judge(
     known = inventory or (state.inventory if state else None)
     joined = scene(observation, state, before, known, prediction)
     findings, weighed = _findings(joined)
-    audit = audited(Textbook(prediction.truth)) if prediction else None
+    audit = audited(prediction.textbook) if prediction else None
     verdict, reasons = _verdict(observation, joined, findings)
     lost = (
         {one.pair: share for one in joined.measured if (share := joined.lost_share(one.pair)) > 0}
